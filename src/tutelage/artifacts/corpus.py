@@ -1,0 +1,95 @@
+"""The data of a run: splits in Arrow files, memory-mapped, with the bound task and what is known of their health."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tutelage import tasks
+
+if TYPE_CHECKING:
+    from tutelage.tasks import Task
+
+SCHEMA = pa.schema(
+    [
+        pa.field("text", pa.large_string(), nullable=False),
+        pa.field("target", pa.float64()),  # null where a row has no label
+        pa.field("key", pa.binary(16), nullable=False),  # BLAKE2b-128 of the text: equal texts, equal keys
+        pa.field("source", pa.dictionary(pa.int32(), pa.string()), nullable=False),  # the file it came from
+        pa.field("row", pa.int64(), nullable=False),  # its row number there, from 1
+    ]
+)
+DESCRIPTION = "corpus.json"
+SPLITS = ("train", "validation", "test", "unlabelled")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows of one split; the table is memory-mapped and has `SCHEMA`."""
+
+    name: str
+    table: pa.Table
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def texts(self, rows: NDArray[np.int64] | None = None) -> list[str]:
+        """The texts of some rows, or of all."""
+        column = self.table["text"] if rows is None else self.table["text"].take(pa.array(rows))
+        return list(column.to_pylist())
+
+    @property
+    def targets(self) -> NDArray[np.float64]:
+        """(N,), NaN where there is no label."""
+        return np.asarray(self.table["target"].to_numpy(), dtype=np.float64)
+
+    @property
+    def keys(self) -> NDArray[np.void]:
+        """(N,) of 16 bytes: the content hash of each text."""
+        chunks = [np.frombuffer(_bytes_of(chunk), dtype="V16") for chunk in self.table["key"].chunks]
+        return np.concatenate(chunks) if chunks else np.empty(0, dtype="V16")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """All splits of a run.
+
+    `fingerprint` changes when any text, label, order or split does. `health` is JSON: see `data.health`.
+    """
+
+    folder: Path
+    task: Task
+    splits: Mapping[str, Split]
+    fingerprint: str
+    health: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, folder: Path) -> Corpus:
+        """Map the Arrow files of a folder that `data.prepare` wrote."""
+        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        splits = {}
+        for name in description["splits"]:
+            with pa.memory_map(str(folder / f"{name}.arrow")) as source:
+                splits[name] = Split(name, pa.ipc.open_file(source).read_all())
+        return cls(
+            folder,
+            tasks.from_dict(description["task"]),
+            splits,
+            str(description["fingerprint"]),
+            description["health"],
+        )
+
+    def __getitem__(self, split: str) -> Split:
+        return self.splits[split]
+
+
+def _bytes_of(chunk: pa.Array) -> memoryview:
+    width = 16
+    return memoryview(chunk.buffers()[1])[chunk.offset * width : (chunk.offset + len(chunk)) * width]
