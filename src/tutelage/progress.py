@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 
@@ -43,3 +47,37 @@ class Silent:
 
     def warn(self, text: str) -> None:
         """Nothing."""
+
+
+class Logged:
+    """Passes everything on to another `Progress` and keeps a line of JSON of it."""
+
+    def __init__(self, inner: Progress, file: Path) -> None:
+        self.inner, self.file = inner, file
+        self.warnings: list[str] = []
+
+    def note(self, event: str, **facts: Any) -> None:
+        """Keep one line: the time (UTC), the event, and what is known of it."""
+        line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **facts}
+        with self.file.open("a", encoding="utf-8") as log:
+            log.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+    @contextmanager
+    def bar(self, title: str, total: float) -> Iterator[Bar]:
+        """The inner bar; its start and end are kept."""
+        self.note("start", what=title)
+        start = time.monotonic()
+        with self.inner.bar(title, total) as bar:
+            yield bar
+        self.note("end", what=title, seconds=round(time.monotonic() - start, 3))
+
+    def say(self, text: str) -> None:
+        """One line that stays, in both."""
+        self.note("say", text=text)
+        self.inner.say(text)
+
+    def warn(self, text: str) -> None:
+        """One warning, in both, and in the report."""
+        self.note("warning", text=text)
+        self.warnings.append(text)
+        self.inner.warn(text)

@@ -117,6 +117,9 @@ class StudentRecipe(TrainingRecipe):
     hidden: float = Field(
         1.0, ge=0, description="weight of matching the teacher's pooled hidden states; 0: off"
     )
+    freeze_embeddings: Literal["auto"] | bool = Field(
+        "auto", description="leave the teacher's embeddings as they are; auto: when they were not projected"
+    )
     control: bool = Field(True, description="also train the same student on labels alone")
 
 

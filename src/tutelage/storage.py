@@ -34,6 +34,11 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    return path.stat().st_size if path.is_file() else sum(file.stat().st_size for file in _files_in(path))
+
+
 def fingerprint_of(*parts: Any) -> str:
     """32 hexadecimal digits naming a JSON-serialisable value, the same on every machine."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

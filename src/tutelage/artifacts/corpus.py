@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,6 +50,14 @@ class Split:
     def targets(self) -> NDArray[np.float64]:
         """(N,), NaN where there is no label."""
         return np.asarray(self.table["target"].to_numpy(), dtype=np.float64)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when any text, label or their order does."""
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update(self.keys.tobytes())
+        digest.update(self.targets.tobytes())
+        return digest.hexdigest()
 
     @property
     def keys(self) -> NDArray[np.void]:

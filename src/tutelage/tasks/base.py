@@ -72,6 +72,14 @@ class Task(ABC):
 
     @classmethod
     @abstractmethod
+    def parse(cls, value: Any) -> Any:
+        """A raw label in the one form that `fit` and `encode` take too; raises `ValueError` with the reason.
+
+        Tells a label that is no label (a bad row) from one that training does not know.
+        """
+
+    @classmethod
+    @abstractmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Task:
         """The inverse of `to_dict`; raises `ValueError` when the mapping is not of this task."""
 
@@ -136,6 +144,14 @@ class Task(ABC):
     @abstractmethod
     def decode(self, predictions: Array) -> list[dict[str, Any]]:
         """Predictions as the records that users read, one a row."""
+
+    @abstractmethod
+    def show(self, record: Mapping[str, Any]) -> str:
+        """One record of `decode` in a few characters, for people."""
+
+    @abstractmethod
+    def show_target(self, target: float) -> str:
+        """A target in a few characters, for people."""
 
     def pool(self, outputs: Array, owner: NDArray[np.int64], rows: int) -> Array:
         """Average the outputs (S, K) of several windows over the row (S,) each belongs to -> (rows, K)."""

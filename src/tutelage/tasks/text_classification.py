@@ -51,6 +51,10 @@ class TextClassification(Task):
         return cls(tuple(names))
 
     @classmethod
+    def parse(cls, value: Any) -> str:
+        return label_name(value)
+
+    @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> TextClassification:
         labels = value.get("labels")
         if (
@@ -143,6 +147,12 @@ class TextClassification(Task):
                 }
             )
         return records
+
+    def show(self, record: Mapping[str, Any]) -> str:
+        return f"{record['label']} {record['score']:.2f}"
+
+    def show_target(self, target: float) -> str:
+        return self.labels[int(target)]
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

@@ -55,6 +55,10 @@ class TextRegression(Task):
         return cls(float(np.mean(numbers)), spread)
 
     @classmethod
+    def parse(cls, value: Any) -> float:
+        return _number(value)
+
+    @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> TextRegression:
         mean, std = value.get("mean"), value.get("std")
         if not isinstance(mean, int | float) or not isinstance(std, int | float) or not std > 0:
@@ -105,6 +109,12 @@ class TextRegression(Task):
 
     def decode(self, predictions: Array) -> list[dict[str, Any]]:
         return [{"value": value} for value in predictions.tolist()]
+
+    def show(self, record: Mapping[str, Any]) -> str:
+        return f"{record['value']:.3g}"
+
+    def show_target(self, target: float) -> str:
+        return f"{target:.3g}"
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

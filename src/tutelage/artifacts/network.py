@@ -1,0 +1,131 @@
+"""A Transformer that does the task: model, tokenizer and task together. What a teacher and a student have in common."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from tutelage import storage
+from tutelage.artifacts.batch import Batch, by_length, collate
+from tutelage.artifacts.tokens import Tokens, tokenize
+from tutelage.encoding import Reading
+from tutelage.tasks import Task
+
+# Padded tokens in one forward pass without gradients. On CPU a batch that stays in the cache is fastest.
+_TOKENS_AT_ONCE = 2048
+
+
+@dataclass(frozen=True)
+class Network:
+    """`model` is a plain `transformers` model with the task's head, `tokenizer` a fast tokenizer of `transformers`."""
+
+    model: Any
+    tokenizer: Any
+    task: Task
+    reading: Reading
+
+    @classmethod
+    def load(cls, folder: Path, task: Task, reading: Reading) -> Network:
+        """Load a plain Hugging Face folder."""
+        import transformers
+
+        quiet()
+        auto = getattr(transformers, task.auto_model)
+        model = auto.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return cls(model.eval(), tokenizer, task, reading)
+
+    def save(self, folder: Path) -> None:
+        """Write a plain Hugging Face folder that `from_pretrained` loads without this package."""
+        with storage.whole_folder(folder) as partial:
+            self.model.save_pretrained(partial)
+            self.tokenizer.save_pretrained(partial)
+
+    @property
+    def pad(self) -> int:
+        """Id of the padding token; any id does where there is none, since padding is masked."""
+        return int(self.tokenizer.pad_token_id or 0)
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def describe(self, precision: str) -> str:
+        """One line: architecture, shape, vocabulary, precision."""
+        config = self.model.config
+        shape = f"{config.num_hidden_layers} layers x {config.hidden_size}"
+        return f"{config.model_type.upper()}, {shape}, {config.vocab_size:,} tokens, {precision}"
+
+    def tokenize(self, texts: Sequence[str]) -> Tokens:
+        """Texts as ragged ids."""
+        return tokenize(texts, self.tokenizer.backend_tokenizer, self.reading)
+
+    def collate(self, tokens: Tokens, rows: NDArray[np.int64]) -> Batch:
+        """Some rows, padded, on the model's device."""
+        return collate(tokens, rows, pad=self.pad, device=self.model.device)
+
+    def outputs(self, tokens: Tokens) -> NDArray[np.float32]:
+        """Outputs of the head (N, K) for all rows, in order."""
+        result = np.empty((len(tokens), self.task.width), dtype=np.float32)
+        for rows, outputs, _ in self.infer(tokens):
+            result[rows] = outputs
+        return result
+
+    def infer(
+        self, tokens: Tokens, *, layers: Sequence[int] = ()
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]]:
+        """Batches of (rows (B,), outputs (B, K), pooled hidden states (B, layers, width)), longest rows first."""
+        self.model.eval()
+        for rows in by_length(tokens.lengths, tokens=_TOKENS_AT_ONCE):
+            with torch.inference_mode():
+                outputs, hidden = forward(self.model, self.collate(tokens, rows), layers=layers)
+            yield rows, outputs.float().cpu().numpy(), hidden.float().cpu().numpy()
+
+
+def forward(
+    model: nn.Module, batch: Batch, *, layers: Sequence[int] = ()
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Outputs (B, K), and the hidden states of some layers averaged over real tokens (B, layers, width).
+
+    Layer 0 is the embedding, layer L the last. Windows of one row are averaged.
+    """
+    result = model(
+        input_ids=batch.input_ids, attention_mask=batch.attention_mask, output_hidden_states=bool(layers)
+    )
+    outputs = batch.pool(result.logits)
+    if not layers:
+        return outputs, outputs.new_zeros((batch.rows, 0, 0))
+    mask = batch.attention_mask.unsqueeze(-1).to(outputs.dtype)
+    states = [(result.hidden_states[layer] * mask).sum(1) / mask.sum(1) for layer in layers]
+    return outputs, batch.pool(torch.stack(states, dim=1))
+
+
+def weights_fingerprint(model: nn.Module) -> str:
+    """A hash of every weight and its name: equal models, equal fingerprints."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(json.dumps([name, list(value.shape), str(value.dtype)]).encode())
+        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+def quiet() -> None:
+    """Keep `transformers` from printing bars and load reports between our own progress."""
+    import transformers
+
+    log: Any = transformers.utils.logging
+    log.set_verbosity_error()
+    log.disable_progress_bar()
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)

@@ -1,0 +1,69 @@
+"""Answering for a whole file: rows in, JSON lines out, a block at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tutelage.bundle.predict import Bundle
+from tutelage.bundle.rows import blocks
+from tutelage.errors import OutputError
+from tutelage.progress import Progress, Silent
+from tutelage.storage import whole_file
+
+_ROWS = 1024
+
+
+def predict_file(
+    bundle: Bundle,
+    source: Path,
+    target: Path,
+    *,
+    column: str | None = None,
+    encoding: str = "utf-8",
+    progress: Progress | None = None,
+) -> int:
+    """Answer every row of `source`, write a JSON record a row to `target`, in order; returns how many.
+
+    `target` appears whole at the end, or not at all. Raises `DataError` for a file or row that cannot be
+    read, `OutputError` when `target` cannot be written there.
+    """
+    if target.is_dir() or (target.exists() and target.samefile(source)):
+        given = "is a folder" if target.is_dir() else "is the file that is read"
+        raise OutputError(f"{target} {given}", expected="another file", cure="give `-o predictions.jsonl`")
+    shown, written = progress or Silent(), 0
+    try:
+        with (
+            whole_file(target) as partial,
+            partial.open("w", encoding="utf-8") as output,
+            shown.bar(f"answering {source.name}", 0) as bar,
+        ):
+            for record in predict_rows(bundle, source, column=column, encoding=encoding, progress=progress):
+                output.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+                written += 1
+                bar.advance(1)
+    except PermissionError as error:
+        raise OutputError(
+            f"{target} cannot be written: {error.strerror}", expected="a folder you may write to"
+        ) from error
+    return written
+
+
+def predict_rows(
+    bundle: Bundle,
+    source: Path,
+    *,
+    column: str | None = None,
+    encoding: str = "utf-8",
+    progress: Progress | None = None,
+) -> Iterator[dict[str, Any]]:
+    """The records of a file's rows, one by one; at most a block of rows is in memory."""
+    cut = 0
+    for texts in blocks(source, column=column, encoding=encoding, size=_ROWS):
+        cut += sum(len(text) > bundle.limits.max_characters for text in texts)
+        yield from bundle.predict(texts)
+    if cut and progress:
+        many = "1 text is" if cut == 1 else f"{cut:,} texts are"
+        progress.warn(f"{many} longer than {bundle.limits.max_characters:,} characters: only the beginning was read")

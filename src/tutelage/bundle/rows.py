@@ -1,0 +1,164 @@
+"""The texts of a file, in blocks: CSV, TSV, JSON lines, Parquet, plain lines."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tutelage.errors import DataError, UserError
+
+_DEFAULT = "text"
+# A cell above this is taken for an unbalanced quote that swallows the rest of the file.
+_LARGEST_CELL = 64 << 20
+
+
+def blocks(path: Path, *, column: str | None = None, encoding: str = "utf-8", size: int = 1024) -> Iterator[list[str]]:
+    """Lists of at most `size` texts, one a row, in the file's order; a missing text is an empty one.
+
+    The format follows the suffix: .csv, .tsv, .jsonl / .ndjson, .parquet, .txt. The column is `column`, else
+    `text`, else the only one. Blank lines are rows in .txt and skipped in the other text formats.
+
+    Raises `DataError` with what the file holds instead.
+    """
+    reader = _READERS.get(path.suffix.lower())
+    if not path.is_file():
+        raise DataError(f"{path} is not there", expected="a file", cure="check the path")
+    if reader is None:
+        raise DataError(
+            f"{path} ends in {path.suffix or 'nothing'}",
+            expected=", ".join(_READERS),
+            cure="convert or rename the file",
+        )
+    found = False
+    try:
+        texts = reader(path, column, encoding)
+        while block := list(itertools.islice(texts, size)):
+            found = True
+            yield block
+    except (UnicodeDecodeError, LookupError) as error:
+        raise DataError(
+            f"{path} is not {encoding} text: {error}",
+            expected=f"a file in {encoding}",
+            cure="name its encoding: `--encoding latin-1`, `--encoding utf-16` ...",
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}", expected="a file you may read") from error
+    if not found:
+        raise DataError(f"{path} holds no rows", expected="at least one row", cure="check the file")
+
+
+def _csv(path: Path, column: str | None, encoding: str, delimiter: str = ",") -> Iterator[str]:
+    previous = csv.field_size_limit(_LARGEST_CELL)
+    with path.open(encoding=_with_mark(encoding), newline="") as file:
+        rows = csv.reader(file, delimiter=delimiter)
+        try:
+            header = next((row for row in rows if row), None)
+            if header is None:
+                return
+            place = header.index(_choose(path, header, column))
+            yield from (row[place] if place < len(row) else "" for row in rows if row)
+        except csv.Error as error:
+            raise DataError(
+                f"{path}, line {rows.line_num}: {error}",
+                expected="cells with balanced quotes",
+                cure='double every quote inside a quoted cell: "a ""fine"" film"',
+            ) from error
+        finally:
+            csv.field_size_limit(previous)
+
+
+def _tsv(path: Path, column: str | None, encoding: str) -> Iterator[str]:
+    return _csv(path, column, encoding, delimiter="\t")
+
+
+def _jsonl(path: Path, column: str | None, encoding: str) -> Iterator[str]:
+    with path.open(encoding=_with_mark(encoding)) as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            value = _parsed(path, number, line)
+            if isinstance(value, dict):
+                column = column or _choose(path, list(value), None)
+                if column not in value:
+                    raise _no_column(f"{path}, line {number}", column, list(value))
+                value = value[column]
+            if value is not None and not isinstance(value, str):
+                raise DataError(
+                    f"{path}, line {number}: the text is of type {type(value).__name__}",
+                    expected="a string, or an object that holds one",
+                    cure="check the line, or name another column",
+                )
+            yield value or ""
+
+
+def _parsed(path: Path, number: int, line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{path}, line {number} is not JSON", expected="one JSON value a line", cure="check the line"
+        ) from error
+
+
+def _parquet(path: Path, column: str | None, encoding: str) -> Iterator[str]:  # noqa: ARG001 - siblings' shape
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise UserError(
+            f"{path} is a Parquet file", expected="pyarrow", cure="`pip install tutelage[parquet]`"
+        ) from error
+    try:
+        with pq.ParquetFile(path) as file:
+            name = _choose(path, list(file.schema_arrow.names), column)
+            kind = file.schema_arrow.field(name).type
+            kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+            if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+                raise DataError(f"{path}: column {name!r} holds {kind}", expected="strings")
+            for batch in file.iter_batches(batch_size=1024, columns=[name]):
+                yield from (text or "" for text in batch.column(0).to_pylist())
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path} is not a Parquet file: {error}", cure="check the file") from error
+
+
+def _lines(path: Path, column: str | None, encoding: str) -> Iterator[str]:
+    if column is not None:
+        raise DataError(f"{path} has no columns", expected="plain lines", cure="leave `--column` out")
+    with path.open(encoding=_with_mark(encoding)) as file:
+        yield from (line.removesuffix("\n") for line in file)
+
+
+def _choose(path: Path, names: Sequence[str], column: str | None) -> str:
+    if column is None and _DEFAULT not in names and len(names) == 1:
+        return names[0]
+    wanted = column or _DEFAULT
+    if wanted not in names:
+        raise _no_column(str(path), wanted, names)
+    return wanted
+
+
+def _no_column(place: str, column: str, names: Iterable[str]) -> DataError:
+    return DataError(
+        f"{place} has no column {column!r}",
+        expected=f"one of: {', '.join(names) or 'none there'}",
+        cure="name the column of the texts: `--column NAME`",
+    )
+
+
+def _with_mark(encoding: str) -> str:
+    """UTF-8 from a spreadsheet begins with a byte order mark, no part of the first column's name."""
+    return "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
+
+
+_READERS: dict[str, Callable[[Path, str | None, str], Iterator[str]]] = {
+    ".csv": _csv,
+    ".tsv": _tsv,
+    ".jsonl": _jsonl,
+    ".ndjson": _jsonl,
+    ".parquet": _parquet,
+    ".txt": _lines,
+}

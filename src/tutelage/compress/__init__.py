@@ -1,0 +1,1 @@
+"""Making a student smaller: vocabulary, export, quantisation."""

@@ -1,0 +1,46 @@
+"""What the data stage depends on, named cheaply: the input files as they are, the data recipe, the seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tutelage import storage
+from tutelage.data.sources.locate import locate
+from tutelage.recipe import Recipe
+
+# Up to so many bytes, half a second's reading, a file is known by its content; else by size and time.
+_SMALL = 256 << 20
+
+
+def fingerprint_sources(recipe: Recipe) -> str:
+    """32 hexadecimal digits that change when the corpus could; nothing is parsed, large files are not read.
+
+    Raises `DataError` when a source does not exist. A hub id counts by its name alone.
+    """
+    data = recipe.data
+    named = {role: getattr(data, role) for role in ("train", "validation", "test", "unlabelled")}
+    sources = {role: [_identity(source) for source in given or []] for role, given in named.items()}
+    return storage.fingerprint_of("sources 1", recipe.task, recipe.seed, data.model_dump(mode="json"), sources)
+
+
+def _identity(source: str) -> Any:
+    place = locate(source)
+    if place.kind == "hub":
+        return source
+    if place.path.is_file():
+        return _of_file(place.path)
+    files = sorted(file for file in place.path.rglob("*") if file.is_file())
+    # A folder of many files is known by sizes and times: opening each would take longer than preparing it.
+    return [(file.relative_to(place.path).as_posix(), *_changed(file)) for file in files]
+
+
+def _of_file(path: Path) -> Any:
+    if path.stat().st_size <= _SMALL:
+        return storage.sha256_of(path)
+    return (str(path.resolve()), *_changed(path))
+
+
+def _changed(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns

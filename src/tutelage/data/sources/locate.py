@@ -1,0 +1,108 @@
+"""Which kind of source a string of the recipe names, and where it is."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from tutelage.errors import DataError
+
+KINDS = {
+    ".csv": "delimited",
+    ".tsv": "delimited",
+    ".jsonl": "json_lines",
+    ".ndjson": "json_lines",
+    ".json": "json_lines",
+    ".parquet": "parquet",
+    ".txt": "plain_lines",
+}
+"""Extension of a file -> module of `data.sources` that reads it."""
+_KNOWN = ".csv, .tsv, .jsonl, .parquet (or .txt for unlabelled texts)"
+_CURES = {
+    ".xlsx": "save the sheet as CSV (UTF-8)",
+    ".xls": "save the sheet as CSV (UTF-8)",
+    ".gz": "unpack it first",
+    ".zip": "unpack it first",
+    ".zst": "unpack it first",
+    ".arrow": "give the folder that `datasets` saved, not the file in it",
+}
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_EXTENSION = re.compile(r"\.[A-Za-z]\w{0,7}$")
+_SAVED = ("dataset_dict.json", "dataset_info.json", "state.json")
+
+
+class Place(NamedTuple):
+    """Where a source is: `kind` is the module of `data.sources` that reads it."""
+
+    source: str
+    """As the recipe has it."""
+    kind: str
+    path: Path
+    """Of a hub id: the id as a relative path that does not exist."""
+    split: str | None = None
+
+
+def locate(source: str) -> Place:
+    """Find a source: what exists or has an extension is a path, else `owner/name[:split]` is a hub id.
+
+    Raises `DataError` when there is no such file or its kind is unknown.
+    """
+    path = Path(source).expanduser()
+    if path.exists():
+        return _existing(source, path, None)
+    head, _, split = source.rpartition(":")
+    if head and Path(head).expanduser().is_dir():
+        return _existing(source, Path(head).expanduser(), split)
+    name = head or source
+    if _HUB_ID.fullmatch(name) and not _EXTENSION.search(name):
+        return Place(source, "hub", Path(name), split if head else None)
+    raise _missing(path)
+
+
+def near_names(path: Path) -> list[str]:
+    """Entries of the folder that `path` should be in, the most similar names first, at most three."""
+    folder = path.parent
+    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    return difflib.get_close_matches(path.name, names, n=3, cutoff=0.5)
+
+
+def _existing(source: str, path: Path, split: str | None) -> Place:
+    if path.is_dir():
+        return Place(source, _kind_of_folder(path), path, split)
+    kind = KINDS.get(path.suffix.lower())
+    if kind is None:
+        extension = f"the unknown extension {path.suffix!r}" if path.suffix else "no extension"
+        raise DataError(
+            f"{path} has {extension}",
+            expected=_KNOWN,
+            cure=_CURES.get(path.suffix.lower(), "rename the file if it is one of these, or convert it"),
+        )
+    if path.stat().st_size == 0:
+        raise DataError(f"{path} is empty", expected="at least a header and rows")
+    return Place(source, kind, path, split)
+
+
+def _kind_of_folder(path: Path) -> str:
+    if any((path / name).is_file() for name in _SAVED):
+        return "saved"
+    if any(path.glob("*/*.txt")):
+        return "class_folders"
+    files = [file.name for file in sorted(path.iterdir()) if file.suffix.lower() in KINDS][:3]
+    raise DataError(
+        f"{path} is a folder of another kind",
+        expected=f"{path.name}/<class>/*.txt, or a folder that `datasets` saved",
+        cure=f"name its files, e.g. {', '.join(str(path / name) for name in files)}" if files else "",
+    )
+
+
+def _missing(path: Path) -> DataError:
+    near = near_names(path)
+    if near:
+        cure = f"did you mean {' or '.join(str(path.parent / name) for name in near)}?"
+    elif not path.parent.is_dir():
+        cure = f"the folder {path.parent} does not exist either; relative paths start at {Path.cwd()}"
+    else:
+        cure = f"check the name; relative paths start at {Path.cwd()}"
+    return DataError(f"{path} does not exist", expected="a file, a folder or a hub id `owner/name`", cure=cure)

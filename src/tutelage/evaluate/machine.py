@@ -1,0 +1,42 @@
+"""What was measured on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+_LIBRARIES = ("torch", "transformers", "onnxruntime", "tokenizers", "numpy", "scikit-learn")
+
+
+def describe(*, threads: int) -> dict[str, Any]:
+    """Processor, memory, system and the versions that matter."""
+    import psutil
+
+    return {
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": threads,
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in _LIBRARIES},
+    }
+
+
+def _cpu() -> str:
+    """The processor's name and the widest vector instructions it has, which decide what int8 is worth."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor() or "unknown"
+    lines = dict(line.split("\t", 1) for line in text.split("\n\n")[0].splitlines() if "\t" in line)
+    fields = {key.strip(): value.strip(": \t") for key, value in lines.items()}
+    flags = fields.get("flags", "").split()
+    wide = next(
+        (name for name in ("amx_int8", "avx512_vnni", "avx_vnni", "avx512f", "avx2") if name in flags), ""
+    )
+    name = fields.get("model name", platform.processor() or "unknown")
+    return f"{name} ({wide})" if wide else name

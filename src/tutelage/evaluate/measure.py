@@ -1,0 +1,187 @@
+"""All figures of a run, put together as `Measurements`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tutelage.artifacts.corpus import Corpus
+from tutelage.artifacts.measurements import (
+    VERSION,
+    Choice,
+    Disagreement,
+    Interval,
+    Measurements,
+    MetricInfo,
+    ModelMeasurements,
+    PanelData,
+    Speedup,
+)
+from tutelage.evaluate.intervals import Bootstrap, Resampled
+from tutelage.evaluate.memory import Footprint
+from tutelage.evaluate.speed import Speed
+from tutelage.recipe import Recipe
+from tutelage.tasks import Array, Task
+from tutelage.version import __version__
+
+_EXAMPLES = 20
+_SHOWN_CHARACTERS = 300
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One model to be measured: what it predicts on the test rows, and what it costs."""
+
+    title: str
+    describes: str
+    predictions: Array
+    parameters: int
+    size: int
+    deployed_in: str
+    """The runtime it would be used in: its latency is shown."""
+    speeds: Mapping[str, Speed] = field(default_factory=dict)
+    footprint: Footprint | None = None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Every candidate on the same rows, and the comparisons between them."""
+
+    models: dict[str, ModelMeasurements]
+    comparisons: dict[str, Interval]
+
+
+def score(
+    task: Task, candidates: Mapping[str, Candidate], targets: NDArray[np.float64], bootstrap: Bootstrap
+) -> Scored:
+    """Scores with intervals, and the student's paired comparisons with each of the others."""
+    resampled = {
+        name: bootstrap.scores(task.metrics, candidate.predictions, targets)
+        for name, candidate in candidates.items()
+    }
+    models = {
+        name: _model(task, candidate, targets, bootstrap.intervals(resampled[name]))
+        for name, candidate in candidates.items()
+    }
+    headline = {name: scores[task.headline.name] for name, scores in resampled.items()}
+    return Scored(models, _comparisons(headline, bootstrap))
+
+
+def _comparisons(headline: Mapping[str, Resampled], bootstrap: Bootstrap) -> dict[str, Interval]:
+    student = headline["student"]
+    found = {"retention": bootstrap.ratio(student, headline["teacher"])}
+    for other in ("control", "baseline"):
+        if other in headline:
+            found[f"against_{other}"] = bootstrap.difference(student, headline[other])
+    return {name: Interval(**interval.as_dict()) for name, interval in found.items()}
+
+
+def _model(
+    task: Task, candidate: Candidate, targets: NDArray[np.float64], scores: dict[str, dict[str, float]]
+) -> ModelMeasurements:
+    speeds = candidate.speeds
+    latency = speeds.get(candidate.deployed_in)
+    more: dict[str, Any] = {}
+    if candidate.footprint is not None:
+        more["peak_memory_mb"] = candidate.footprint.peak_mb
+        more["first_answer_seconds"] = candidate.footprint.first_answer_seconds
+    return ModelMeasurements(
+        title=candidate.title,
+        describes=candidate.describes,
+        scores={name: Interval(**figures) for name, figures in scores.items()},
+        parameters=candidate.parameters,
+        bytes=candidate.size,
+        rows_per_second={runtime: speed.rows_per_second for runtime, speed in speeds.items()},
+        batch_size={runtime: speed.batch_tokens for runtime, speed in speeds.items()},
+        latency_ms={"p50": latency.p50, "p95": latency.p95} if latency else {},
+        panels=[PanelData(**asdict(panel)) for panel in task.panels(candidate.predictions, targets)],
+        **more,
+    )
+
+
+def disagreements(
+    task: Task,
+    texts: Sequence[str],
+    targets: NDArray[np.float64],
+    *,
+    teacher: Array,
+    student: Array,
+) -> list[Disagreement]:
+    """The test rows on which a user would see the student differ from its teacher, furthest apart first."""
+    distance = task.disagreement(student, teacher)
+    order = np.argsort(-distance, kind="stable")[:_EXAMPLES]
+    chosen = [int(row) for row in order if distance[row] > 0]
+    said, wanted = task.decode(student[chosen]), task.decode(teacher[chosen])
+    return [
+        Disagreement(
+            text=texts[row][:_SHOWN_CHARACTERS],
+            label=task.show_target(float(targets[row])),
+            teacher=task.show(wanted[place]),
+            student=task.show(said[place]),
+            distance=float(distance[row]),
+        )
+        for place, row in enumerate(chosen)
+    ]
+
+
+def assemble(
+    corpus: Corpus,
+    candidates: Mapping[str, Candidate],
+    scored: Scored,
+    *,
+    recipe: Recipe,
+    machine: dict[str, Any],
+    choices: list[dict[str, Any]],
+    times: dict[str, float],
+    history: dict[str, list[dict[str, float]]],
+    warnings: list[str],
+) -> Measurements:
+    """Everything, in the shape of `measurements.json`."""
+    task, test = corpus.task, corpus["test"]
+    teacher, student = candidates["teacher"], candidates["student"]
+    return Measurements(
+        schema=VERSION,
+        tutelage=__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        task=task.name,
+        headline=task.headline.name,
+        metrics=[
+            MetricInfo(
+                name=metric.name,
+                title=metric.title,
+                higher_is_better=metric.higher_is_better,
+                percent=metric.percent,
+            )
+            for metric in task.metrics
+        ],
+        machine=machine,
+        seed=recipe.seed,
+        confidence=recipe.evaluate.confidence,
+        resamples=recipe.evaluate.resamples,
+        models=scored.models,
+        speedup=Speedup(
+            value=_rate(student) / _rate(teacher),
+            of=f"student in {student.deployed_in}",
+            over=f"teacher in {teacher.deployed_in}",
+        ),
+        smaller=teacher.size / student.size,
+        choices=[Choice(**choice) for choice in choices],
+        disagreements=disagreements(
+            task, test.texts(), test.targets, teacher=teacher.predictions, student=student.predictions
+        ),
+        data=dict(corpus.health),
+        times=times,
+        history=history,
+        recipe=recipe.model_dump(mode="json"),
+        warnings=warnings,
+        **scored.comparisons,
+    )
+
+
+def _rate(candidate: Candidate) -> float:
+    return candidate.speeds[candidate.deployed_in].rows_per_second

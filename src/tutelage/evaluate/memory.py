@@ -1,0 +1,80 @@
+"""Peak memory of a model in a process of its own, and how long that process takes to its first answer."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+_TEXTS = 64
+_SECONDS = 300
+
+# The child imports only what its model needs, so what it weighs is what a deployment weighs.
+_BUNDLE = """
+import sys, json, time, resource
+start = time.perf_counter()
+given = json.load(sys.stdin)
+import tutelage
+bundle = tutelage.load(given["path"], threads=given["threads"])
+bundle.predict(given["texts"][:1])
+first = time.perf_counter() - start
+bundle.predict(given["texts"])
+"""
+_NETWORK = """
+import sys, json, time, resource
+start = time.perf_counter()
+given = json.load(sys.stdin)
+import torch
+from transformers import AutoModelForSequenceClassification as Model, AutoTokenizer
+torch.set_num_threads(given["threads"])
+tokenizer, model = AutoTokenizer.from_pretrained(given["path"]), Model.from_pretrained(given["path"]).eval()
+def answer(texts):
+    with torch.inference_mode():
+        for text in texts:
+            model(**tokenizer(text, truncation=True, max_length=given["max_tokens"], return_tensors="pt"))
+answer(given["texts"][:1])
+first = time.perf_counter() - start
+answer(given["texts"])
+"""
+_REPORT = """
+print(json.dumps({"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "first": first}))
+"""
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Of a fresh process: peak resident memory in MB, and seconds from start to the first answer."""
+
+    peak_mb: float
+    first_answer_seconds: float
+
+
+def of_bundle(path: Path, texts: list[str], *, threads: int) -> Footprint | None:
+    """A bundle in a clean interpreter; None where it cannot be measured (no `resource` module)."""
+    return _measure(_BUNDLE, path, texts, threads=threads)
+
+
+def of_network(path: Path, texts: list[str], *, threads: int, max_tokens: int) -> Footprint | None:
+    """A Hugging Face folder with PyTorch in a clean interpreter."""
+    return _measure(_NETWORK, path, texts, threads=threads, max_tokens=max_tokens)
+
+
+def _measure(script: str, path: Path, texts: list[str], **settings: int) -> Footprint | None:
+    given = json.dumps({"path": str(path), "texts": texts[:_TEXTS], **settings})
+    try:
+        child = subprocess.run(
+            [sys.executable, "-c", script + _REPORT],
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=True,
+        )
+        figures = json.loads(child.stdout.splitlines()[-1])
+    except (subprocess.SubprocessError, OSError, ValueError, IndexError):
+        return None
+    # ru_maxrss counts kibibytes on Linux, bytes on macOS.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return Footprint(figures["peak"] * unit / 1e6, figures["first"])

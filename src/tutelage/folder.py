@@ -1,0 +1,125 @@
+"""The folder of one run: whose it is, who works in it, and which stages are already done."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tutelage import recipe as recipes
+from tutelage import storage
+from tutelage.errors import OutputError
+from tutelage.recipe import Recipe
+
+RECIPE = "recipe.yaml"
+LOG = "log.jsonl"
+_INSIDE = ".tutelage"
+_SHOWN = 8
+
+
+class RunFolder:
+    """Where a run keeps its artifacts; what only the run itself needs is in `.tutelage/`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.corpus = path / _INSIDE / "corpus"
+        self.training = path / _INSIDE / "training"
+        self.control = path / _INSIDE / "control"
+        self.export = path / _INSIDE / "export"
+        self.teacher = path / "teacher"
+        self.signals = path / "signals"
+        self.student = path / "student"
+        self.bundle = path / "bundle"
+        self.measurements = path / "measurements.json"
+        self.report = path / "report.html"
+        self._stages = path / _INSIDE / "stages.json"
+
+    @classmethod
+    def claim(cls, recipe: Recipe, *, resume: bool) -> RunFolder:
+        """Take the recipe's output folder, new or of the same recipe.
+
+        Raises `OutputError` when it holds anything else; with `resume`, a changed recipe is accepted, and the stages
+        that the change touches are done again.
+        """
+        run = cls(Path(recipe.output))
+        if run.path.exists() and not run.path.is_dir():
+            raise OutputError(f"the output {run.path} is a file", expected="a folder", cure="change `output`")
+        if run.path.exists() and any(run.path.iterdir()):
+            run._check_owner(recipe, resume=resume)
+        (run.path / _INSIDE).mkdir(parents=True, exist_ok=True)
+        storage.write_text(run.path / RECIPE, recipes.dump(recipe))
+        return run
+
+    def _check_owner(self, recipe: Recipe, *, resume: bool) -> None:
+        if not (self.path / RECIPE).is_file():
+            raise OutputError(
+                f"the output folder {self.path} holds files that no run has written",
+                expected="a new or empty folder, or that of an earlier run",
+                cure="change `output`",
+            )
+        old = yaml.safe_load((self.path / RECIPE).read_text(encoding="utf-8")) or {}
+        changed = recipes.differences(old, recipe.model_dump(mode="json"))
+        if changed and not resume:
+            listed = "\n".join(f"    {line}" for line in changed[:_SHOWN])
+            more = f"\n    and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
+            raise OutputError(
+                f"the output folder {self.path} belongs to another recipe; different are:\n{listed}{more}",
+                expected="the same recipe, or another folder",
+                cure="change `output`, or give --resume to redo there what the change touches; nothing was changed",
+            )
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Work in the folder alone. Raises `OutputError` when another process does."""
+        with (self.path / _INSIDE / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise OutputError(
+                    f"another process is working in {self.path}",
+                    expected="one run at a time in a folder",
+                    cure="wait for it, stop it, or change `output`",
+                ) from None
+            for folder in (self.path, self.path / _INSIDE):
+                storage.mend(folder)
+            yield
+
+    def done(self, stage: str, fingerprint: str, *outputs: Path) -> dict[str, Any] | None:
+        """What was kept of a stage, if it was finished on the same input and its outputs are still there."""
+        record = self._records().get(stage)
+        if record and record["fingerprint"] == fingerprint and all(output.exists() for output in outputs):
+            kept: dict[str, Any] = record["kept"]
+            return kept
+        return None
+
+    def finish(self, stage: str, fingerprint: str, *, started: float, **kept: Any) -> dict[str, Any]:
+        """Note that a stage is finished; `started` is of `time.monotonic()`."""
+        records = self._records()
+        seconds = round(time.monotonic() - started, 2)
+        records[stage] = {"fingerprint": fingerprint, "seconds": seconds, "kept": kept}
+        storage.write_json(self._stages, records)
+        shutil.rmtree(self.training / stage, ignore_errors=True)
+        return kept
+
+    def times(self) -> dict[str, float]:
+        """Seconds that each finished stage took, in the order in which they were finished."""
+        return {stage: record["seconds"] for stage, record in self._records().items()}
+
+    def histories(self) -> dict[str, list[dict[str, float]]]:
+        """What each training noted after every epoch."""
+        kept = {stage: record["kept"].get("history") for stage, record in self._records().items()}
+        return {stage: history for stage, history in kept.items() if history}
+
+    def _records(self) -> dict[str, Any]:
+        try:
+            records: dict[str, Any] = json.loads(self._stages.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return records

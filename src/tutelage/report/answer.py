@@ -1,0 +1,180 @@
+"""The answer first: what was kept, what was won, whether distillation was worth it, in plain sentences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tutelage.artifacts.measurements import Interval, Measurements
+from tutelage.report import number
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A piece of a sentence; `strong` pieces are the figures that a hurried reader looks for."""
+
+    text: str
+    strong: bool = False
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One figure with its caption and where it comes from."""
+
+    caption: str
+    figure: str
+    interval: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What distillation added: `kind` is better, same, worse or unknown."""
+
+    kind: str
+    title: str
+    sentence: str
+
+
+def headline(measurements: Measurements) -> list[Phrase]:
+    """The one sentence at the top, in pieces."""
+    metric = measurements.metric(measurements.headline)
+    title = lowered(metric.title)
+    kept = measurements.retention
+    if kept is not None and kept.value is not None:
+        interval = number.interval(kept, number.SHARE)
+        pieces = [
+            Phrase("The student keeps "),
+            Phrase(number.percent(kept.value), strong=True),
+            Phrase(f" {interval} of the teacher’s {title}" if interval else f" of the teacher’s {title}"),
+        ]
+    else:
+        score = _score(measurements, "student")
+        pieces = [
+            Phrase(f"The student’s {title} is "),
+            Phrase(number.score(score.value, metric), strong=True),
+            Phrase(f" {number.interval(score, metric)}".rstrip()),
+        ]
+    wins = _wins(measurements)
+    for position, win in enumerate(wins):
+        first = " and is " if len(wins) == 1 else ", is "
+        pieces += [Phrase(" and " if position else first), *win]
+    return [*pieces, Phrase(".")]
+
+
+def sentence(measurements: Measurements) -> str:
+    """The headline as plain text."""
+    return "".join(phrase.text for phrase in headline(measurements))
+
+
+def verdict(measurements: Measurements) -> Verdict:
+    """Whether distillation beat the same student trained on the labels alone, as far as the interval says."""
+    metric = measurements.metric(measurements.headline)
+    gain = measurements.against_control
+    if gain is None or gain.value is None:
+        return Verdict(
+            "unknown",
+            "No control was trained",
+            "Without the same student trained on the labels alone, nothing says what distillation added.",
+        )
+    title = lowered(metric.title)
+    figure = f"{number.difference(gain.value, metric)} {number.interval(gain, metric)}".rstrip()
+    if gain.low is None or gain.high is None:
+        return Verdict(
+            "unknown", "The gain has no interval", f"Distillation changed the {title} by {figure}."
+        )
+    low, high = (gain.low, gain.high) if metric.higher_is_better else (-gain.high, -gain.low)
+    if low > 0:
+        return Verdict(
+            "better",
+            "Distillation helped",
+            f"{figure} in {title} over the same student trained on the labels alone; "
+            "the whole interval is on the good side of zero.",
+        )
+    if high < 0:
+        return Verdict(
+            "worse",
+            "Distillation did not help",
+            f"{figure} in {title} against the same student trained on the labels alone, which does better. "
+            "The control is the one to use, or the teacher the one to mend.",
+        )
+    return Verdict(
+        "same",
+        "No difference shown",
+        f"Distillation changed the {title} by {figure} over the same student trained on the labels alone. "
+        "The interval includes zero: more test rows would be needed to tell.",
+    )
+
+
+def caution(measurements: Measurements) -> str:
+    """A sentence when the plain baseline is as good as the student; empty otherwise."""
+    student, baseline = _score(measurements, "student"), _score(measurements, "baseline")
+    if student.value is None or baseline.value is None:
+        return ""
+    metric = measurements.metric(measurements.headline)
+    ahead = baseline.value >= student.value if metric.higher_is_better else baseline.value <= student.value
+    if not ahead:
+        return ""
+    title = measurements.models["baseline"].title or "baseline"
+    reached = f"{number.score(baseline.value, metric)} {number.interval(baseline, metric)}".rstrip()
+    return f"The {title} reaches {reached}, no worse than the student: it may be all you need."
+
+
+def tiles(measurements: Measurements) -> list[Tile]:
+    """Up to four figures; those that were not measured are left out."""
+    metric = measurements.metric(measurements.headline)
+    title = lowered(metric.title)
+    student, teacher = _score(measurements, "student"), _score(measurements, "teacher")
+    found = []
+    kept, gain, speedup = measurements.retention, measurements.against_control, measurements.speedup
+    if kept is not None and kept.value is not None:
+        note = f"{number.score(student.value, metric)} of {number.score(teacher.value, metric)} {title}"
+        found.append(Tile("kept", number.percent(kept.value), number.interval(kept, number.SHARE), note))
+    else:
+        interval = number.interval(student, metric)
+        found.append(Tile(title, number.score(student.value, metric), interval, "student, on the test rows"))
+    if speedup is not None and speedup.value is not None:
+        note = f"{speedup.of} over {speedup.over}" if speedup.of and speedup.over else "rows per second"
+        found.append(Tile(*_factor(speedup.value, "faster", "slower"), "", note))
+    if measurements.smaller is not None:
+        sizes = [
+            number.megabytes(measurements.models[role].bytes)
+            for role in ("student", "teacher")
+            if role in measurements.models
+        ]
+        found.append(
+            Tile(*_factor(measurements.smaller, "smaller", "larger"), "", " instead of ".join(sizes))
+        )
+    if gain is not None and gain.value is not None:
+        figure, interval = number.difference(gain.value, metric), number.interval(gain, metric)
+        found.append(Tile("by distilling", figure, interval, "over the same student on labels alone"))
+    return found
+
+
+def _score(measurements: Measurements, role: str) -> Interval:
+    model = measurements.models.get(role)
+    return (model.scores.get(measurements.headline) if model else None) or Interval()
+
+
+def _wins(measurements: Measurements) -> list[list[Phrase]]:
+    found = []
+    if measurements.speedup is not None and measurements.speedup.value is not None:
+        found.append(_factor(measurements.speedup.value, "faster", "slower"))
+    if measurements.smaller is not None:
+        found.append(_factor(measurements.smaller, "smaller", "larger"))
+    return [[Phrase(figure, strong=True), Phrase(f" {caption}")] for caption, figure in found]
+
+
+def _factor(value: float, more: str, less: str) -> tuple[str, str]:
+    """(caption, figure); a factor below one is told as the opposite's."""
+    if value >= 1 or value <= 0:
+        return more, number.times(value)
+    return less, number.times(1 / value)
+
+
+def lowered(title: str) -> str:
+    """A metric's title inside a sentence: accuracy, but F1 and Pearson's r stay."""
+    first = title.split(maxsplit=1)[0] if title.strip() else ""
+    return title[0].lower() + title[1:] if first.lower() in _COMMON else title
+
+
+_COMMON = {"accuracy", "precision", "recall", "log-loss", "calibration", "mean", "root", "exact"}

@@ -1,0 +1,1 @@
+"""Designing a student, starting it from the teacher, and teaching it."""

@@ -1,0 +1,131 @@
+"""Teach a student what its teacher said.
+
+    loss of a row = alpha * T^2 * outputs(student, teacher; T) + (1 - alpha) * labels(student) + hidden * cosine
+
+The loss of a batch is the mean over its rows. Rows without a label have no label term.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from tutelage import storage
+from tutelage.artifacts.batch import Batch
+from tutelage.artifacts.corpus import Split
+from tutelage.artifacts.network import Network, forward
+from tutelage.artifacts.signals import Signals
+from tutelage.artifacts.tokens import Tokens, join
+from tutelage.progress import Progress
+from tutelage.recipe import StudentRecipe
+from tutelage.student.losses import LOSSES, hidden_cosine
+from tutelage.training import checkpoint, supervised
+from tutelage.training.loop import Loss, Work, train
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """The texts that a student learns from, N rows, labelled or not."""
+
+    tokens: Tokens
+    targets: NDArray[np.float64]
+    """(N,), NaN where there is no label."""
+    name: str
+    """Changes when any text, label or signal does."""
+    keys: NDArray[np.void]
+    signal_rows: NDArray[np.int64]
+    """(N,): where the teacher's signals of each row are."""
+
+
+class Learner(nn.Module):
+    """A student and, while it learns, what maps its hidden states to the teacher's width."""
+
+    def __init__(self, student: nn.Module, *, layers: int, width: int, teacher_width: int) -> None:
+        super().__init__()
+        self.student = student
+        same = width == teacher_width
+        self.bridges = nn.ModuleList(
+            nn.Identity() if same else nn.Linear(width, teacher_width) for _ in range(layers)
+        )
+
+    def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Outputs (B, K) and bridged hidden states (B, layers, teacher's width) after layer 1, 2 ..."""
+        layers = range(1, len(self.bridges) + 1)
+        outputs, hidden = forward(self.student, batch, layers=layers)
+        if not self.bridges:
+            return outputs, hidden
+        return outputs, torch.stack([bridge(hidden[:, i]) for i, bridge in enumerate(self.bridges)], dim=1)
+
+
+def transfer_set(student: Network, splits: Sequence[Split], signals: Signals) -> Transfer:
+    """Put the training texts and all unlabelled ones together."""
+    keys = np.concatenate([split.keys for split in splits])
+    return Transfer(
+        join(*(student.tokenize(split.texts()) for split in splits)),
+        np.concatenate([split.targets for split in splits]),
+        storage.fingerprint_of(signals.folder.name, [split.fingerprint for split in splits]),
+        keys,
+        signals.find(keys),
+    )
+
+
+def distil(
+    student: Network,
+    transfer: Transfer,
+    signals: Signals,
+    validation: Split,
+    settings: StudentRecipe,
+    *,
+    seed: int,
+    folder: Path,
+    progress: Progress,
+) -> checkpoint.State:
+    """Train a student in place on recorded signals; units and calibration are folded into its head."""
+    torch.manual_seed(seed)
+    learner = Learner(
+        student.model,
+        layers=len(signals.recording.layers) if settings.hidden else 0,
+        width=int(student.model.config.hidden_size),
+        teacher_width=signals.recording.width,
+    )
+    work = Work(
+        "Distilling the student",
+        supervised.fingerprint(student, settings, seed, transfer.name, validation.fingerprint),
+        supervised.batches(transfer.tokens, settings, seed),
+        _loss(student, transfer, signals, settings),
+        supervised.validator(student, validation),
+    )
+    state = train(learner, work, settings, seed=seed, folder=folder, progress=progress)
+    supervised.finish(student, validation)
+    return state
+
+
+def _loss(student: Network, transfer: Transfer, signals: Signals, settings: StudentRecipe) -> Loss:
+    centre, spread = supervised.units(student)
+    targets = supervised.standardised(student, transfer.targets)
+    teacher_loss = LOSSES[student.task.default_loss]
+    temperature = settings.temperature
+
+    def loss(model: nn.Module, rows: NDArray[np.int64]) -> torch.Tensor:
+        outputs, hidden = model(student.collate(transfer.tokens, rows))
+        told = signals.take(transfer.signal_rows[rows], transfer.keys[rows])
+        said = torch.from_numpy((told["outputs"] - centre) / spread).to(outputs)
+        labels = targets[rows].to(outputs.device)
+        total = settings.alpha * temperature**2 * teacher_loss(outputs, said, labels, temperature).sum()
+        if settings.alpha < 1:
+            known = ~labels.isnan()
+            total = (
+                total + (1 - settings.alpha) * student.task.label_loss(outputs[known], labels[known]).sum()
+            )
+        if hidden.shape[1]:
+            goal = torch.from_numpy(told["hidden"].astype(np.float32)).to(outputs)
+            total = total + settings.hidden * hidden_cosine.loss(hidden, goal).sum()
+        return total
+
+    return loss

