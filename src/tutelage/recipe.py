@@ -106,7 +106,7 @@ class StudentRecipe(TrainingRecipe):
     vocabulary: Literal["trim", "keep"] = Field(
         "trim", description="drop tokens that the texts never use, or not"
     )
-    epochs: Count = Field(6, description="passes over the transfer set")
+    epochs: Count = Field(4, description="passes over the transfer set")
     learning_rate: Positive = Field(5e-4, description="peak learning rate")
     alpha: float = Field(
         1.0, ge=0, le=1, description="weight of the teacher; 1 - alpha is that of the labels"

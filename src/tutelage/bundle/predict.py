@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tutelage.bundle.encode import encode_texts, readable
 from tutelage.bundle.limits import INPUTS, OUTPUT, Limits
 from tutelage.bundle.read import Contents, open_bundle
+from tutelage.encoding import Reading, encode
 from tutelage.errors import BundleError, UserError
 from tutelage.tasks import Array, Task
-from tutelage.text import normalise
+from tutelage.text import normalise, readable
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -82,25 +82,18 @@ class Bundle:
 
     def clean(self, text: str) -> str:
         """A text as the tokenizer will see it, before it is shortened."""
-        text = readable(text)
-        return normalise(text) if self.limits.normalise else text
+        return normalise(text) if self.limits.normalise else readable(text)
 
     def _block(self, texts: Sequence[str], batch_tokens: int) -> NDArray[np.float32]:
         limits = self.limits
-        sequences, owner = encode_texts(
-            self._tokenizer,
-            [self.clean(text) for text in texts],
-            max_tokens=limits.max_tokens,
-            long_text=limits.long_text,
-            stride=limits.stride,
-            characters_per_token=limits.characters_per_token,
-            max_characters=limits.max_characters,
-        )
+        reading = Reading(limits.max_tokens, limits.long_text, limits.stride, limits.characters_per_token)
+        cut = [self.clean(text)[: limits.max_characters] for text in texts]
+        sequences, owner = encode(self._tokenizer, cut, reading)
         outputs = np.empty((len(sequences), self.task.width), dtype=np.float32)
         for rows in batches([len(sequence) for sequence in sequences], batch_tokens):
             ids, mask = pad([sequences[row] for row in rows], limits.pad_id)
             outputs[rows] = self._session.run([OUTPUT], dict(zip(INPUTS, (ids, mask), strict=True)))[0]
-        return self.task.pool(outputs, np.asarray(owner, dtype=np.int64), len(texts))
+        return self.task.pool(outputs, owner, len(texts))
 
 
 def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:

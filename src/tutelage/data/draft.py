@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from tutelage.data.inspect import Guess
 from tutelage.recipe import DataRecipe, Recipe, StudentRecipe, TeacherRecipe
 
-_COLUMN = 44  # where comments start
+_COLUMN = 42  # where comments start
 
 
 def recipe_text(guess: Guess, output: str | None = None) -> str:
@@ -58,7 +58,7 @@ def recipe_text(guess: Guess, output: str | None = None) -> str:
 def _line(part: type[BaseModel], key: str, value: Any, *, indent: int = 0) -> str:
     setting = f"{' ' * indent}{key}: {_scalar(value)}"
     description = part.model_fields[key].description
-    return f"{setting:<{_COLUMN}}# {description}" if description else setting
+    return f"{setting:<{_COLUMN}}  # {description}" if description else setting
 
 
 def _scalar(value: Any) -> str:

@@ -109,8 +109,8 @@ def _encoding(place: Place) -> str:
 
 
 def _text_column(source: str, names: Sequence[str], sample: Sequence[Record]) -> str:
-    """The column of the longest texts on average."""
-    length = {name: _mean_length(name, sample) for name in names}
+    """The column of the longest texts on average; numbers, however long, are none."""
+    length = {name: _mean_length([record.fields[name] for record in sample]) for name in names}
     best = max(names, key=lambda name: length[name])
     if length[best] == 0:
         raise DataError(
@@ -120,9 +120,9 @@ def _text_column(source: str, names: Sequence[str], sample: Sequence[Record]) ->
     return best
 
 
-def _mean_length(name: str, sample: Sequence[Record]) -> float:
-    texts = [record.fields[name] for record in sample if isinstance(record.fields[name], str)]
-    return sum(map(len, texts)) / len(sample) if sample else 0.0
+def _mean_length(values: Sequence[Any]) -> float:
+    texts = [value for value in values if isinstance(value, str) and not _is_number(value)]
+    return sum(map(len, texts)) / len(values) if values else 0.0
 
 
 def _label_column(source: str, names: Sequence[str], sample: Sequence[Record]) -> str:

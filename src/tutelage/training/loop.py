@@ -205,19 +205,20 @@ class _Training:
         if self.work.validate is not None:
             self.bare.eval()
             score = self.work.validate(self.bare)
-            record["score"] = score
-            self._judge(score)
+            self._judge(score, record)
         state.history.append(record)
         patience = self.settings.patience
         tired = patience is not None and state.since_best >= patience
         state.finished = tired or state.epoch >= self.settings.epochs
 
-    def _judge(self, score: float) -> None:
+    def _judge(self, score: float, record: dict[str, float]) -> None:
         state = self.state
         if not np.isfinite(score):
             self.progress.warn(f"{self.work.title}: the validation score is {score}; never kept as best")
             state.since_best += 1
-        elif state.best_score is None or score > state.best_score:
+            return
+        record["score"] = score
+        if state.best_score is None or score > state.best_score:
             state.best_score, state.best_step, state.since_best = score, state.step, 0
             checkpoint.save_best(self.folder, state, self.bare)
         else:

@@ -11,6 +11,7 @@ from typing import IO, Any, NamedTuple
 from tutelage.data.sources.locate import Place
 from tutelage.data.sources.table import EXCERPT, LONGEST_CELL, Problem, Record, Table
 from tutelage.data.sources.text_file import check_encoding, lines, open_text
+from tutelage.errors import DataError
 
 _DELIMITERS = ",;\t|"
 
@@ -31,7 +32,7 @@ def open_table(place: Place, *, encoding: str, tolerance: float) -> Table:
         delimiter = "\t" if path.suffix.lower() == ".tsv" else max(_DELIMITERS, key=first.count)
         file.seek(0)
         dialect = _Dialect(delimiter, _quoting(path, encoding, delimiter))
-        header: list[str] = next(_reader(file, dialect), [])
+        header = next(_parsed(path, file, dialect), [])
     columns = tuple(name.strip() for name in header)
     return Table(place.source, columns, partial(_records, path, encoding, dialect, columns))
 
@@ -42,21 +43,13 @@ def _records(
     where = {name: columns.index(name) for name in names}
     width = len(columns)
     with open_text(path, encoding, newline="") as file:
-        reader = _reader(file, dialect)
-        next(reader, None)
-        number = 0
-        while True:
-            try:
-                fields = next(reader, None)
-            except csv.Error as error:
-                number += 1
-                yield Record(number, {}, Problem("cannot be parsed", str(error)))
-                continue
-            if fields is None:
-                return
+        number = -1  # the header
+        for fields in _parsed(path, file, dialect):
             if not fields:  # a blank line is no row
                 continue
             number += 1
+            if number == 0:
+                continue
             if len(fields) == width:
                 yield Record(number, {name: fields[index] for name, index in where.items()})
             else:
@@ -65,10 +58,36 @@ def _records(
                 yield Record(number, {}, Problem("wrong number of fields", detail), excerpt)
 
 
-def _reader(file: IO[str], dialect: _Dialect) -> Any:
-    # Bounded reads keep a file without line ends from becoming one enormous line.
-    bounded = iter(partial(file.readline, LONGEST_CELL), "")
-    return csv.reader(bounded, delimiter=dialect.delimiter, quoting=dialect.quoting)
+def _parsed(path: Path, file: IO[str], dialect: _Dialect) -> Iterator[list[str]]:
+    """Rows as lists of fields. Raises `DataError` for a quote that is never closed: it swallows what follows."""
+    ended = False
+
+    def bounded() -> Iterator[str]:
+        # Bounded reads keep a file without line ends from becoming one enormous line.
+        nonlocal ended
+        yield from iter(partial(file.readline, LONGEST_CELL), "")
+        ended = True
+
+    reader = csv.reader(bounded(), delimiter=dialect.delimiter, quoting=dialect.quoting)
+    while True:
+        line = reader.line_num + 1
+        try:
+            fields = next(reader, None)
+        except csv.Error as error:
+            raise _unclosed(path, line, str(error)) from error
+        if fields is None:
+            return
+        if ended:  # the parser wanted more of this row when the file ended
+            raise _unclosed(path, line, "the file ends inside a quoted field")
+        yield fields
+
+
+def _unclosed(path: Path, line: int, reason: str) -> DataError:
+    return DataError(
+        f"{path} cannot be parsed from line {line:,} on: {reason}",
+        expected='a quoted field to be closed, and a `"` inside it to be doubled',
+        cure="correct the quotes from that line on",
+    )
 
 
 def _quoting(path: Path, encoding: str, delimiter: str) -> Any:

@@ -86,7 +86,7 @@ def guess(sample: bytes) -> str | None:
             return name
     if _looks_wide(sample):
         name = "utf-16-le" if sample[1::2].count(0) > sample[0::2].count(0) else "utf-16-be"
-        return name if _decodes(sample, name) else None
+        return name if _decodes(sample, name) and "\0" not in sample.decode(name, "ignore") else None
     if _decodes(sample, "utf-8"):
         return "utf-8"
     runs = [len(run) for run in _HIGH.findall(sample)]

@@ -9,23 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiny_bundle import WORDS, sentences, tokenizer
-from tutelage.bundle.encode import encode_texts, readable
 from tutelage.encoding import Reading, encode
-from tutelage.text import normalise
+from tutelage.text import normalise, readable
 
 
 def encoded(texts: list[str], mode: str = "truncate", most: int = 8, **more: int) -> tuple[list[list[int]], list[int]]:
-    settings = {"stride": 2, "characters_per_token": 16, **more}
-    return encode_texts(tokenizer(), texts, max_tokens=most, long_text=mode, **settings)
-
-
-def test_it_reads_as_training_reads() -> None:
-    texts = sentences(50)
-    for mode in ("truncate", "window"):
-        sequences, owner = encoded(texts, mode)
-        expected, rows = encode(tokenizer(), texts, Reading(8, mode, 2, 16))
-        assert sequences == expected
-        assert owner == rows.tolist()
+    reading = Reading(**{"max_tokens": most, "long_text": mode, "stride": 2, **more})
+    sequences, owner = encode(tokenizer(), texts, reading)
+    return sequences, owner.tolist()
 
 
 def test_truncation_gives_one_sequence_a_row_within_the_bound() -> None:
@@ -51,7 +42,6 @@ def test_characters_are_capped_before_the_tokenizer_when_truncating_only() -> No
     text = " " * 200 + "fine"
     assert encoded([text])[0] == encoded([""])[0]
     assert encoded([text], "window")[0] == encoded(["fine"])[0]
-    assert encoded([text], "window", max_characters=100)[0] == encoded([""])[0]
 
 
 def test_a_huge_text_costs_no_more_than_its_cap() -> None:

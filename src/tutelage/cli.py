@@ -1,0 +1,217 @@
+"""The command line: parse, call, print. What a command needs is imported when it runs, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from tutelage.errors import OutputError, TutelageError, UserError
+from tutelage.version import __version__
+
+if TYPE_CHECKING:
+    from tutelage.pipeline import Run
+
+app = typer.Typer(
+    name="tutelage",
+    help="Turn a large Transformer that does your task into the smallest, fastest student that still does it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="recipe.yaml or recipe.toml", show_default=False)]
+BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="folder of a bundle", show_default=False)]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores if not given")]
+
+
+def main() -> NoReturn:
+    """Run the command line; the exit code says whose mistake it was (see `errors`)."""
+    try:
+        app(standalone_mode=True)
+    except TutelageError as error:
+        _complain(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except ModuleNotFoundError as error:
+        _complain(_missing(error))
+        sys.exit(2)
+    sys.exit(0)
+
+
+@app.command()
+def init(
+    data: Annotated[str, typer.Argument(help="a CSV, TSV, JSONL or Parquet file, or a folder", show_default=False)],
+    recipe: Annotated[Path, typer.Option("--recipe", "-r", help="where to write it")] = Path("recipe.yaml"),
+    output: Annotated[str | None, typer.Option(help="folder of the run; runs/<name> if not given")] = None,
+) -> None:
+    """Look at some data and write a commented recipe for it."""
+    from tutelage import storage
+    from tutelage.data.draft import recipe_text
+    from tutelage.data.inspect import inspect
+
+    if recipe.exists():
+        raise OutputError(
+            f"{recipe} exists already",
+            expected="a new file",
+            cure="give another name with --recipe, or remove it",
+        )
+    guess = inspect(data)
+    storage.write_text(recipe, recipe_text(guess, output))
+    typer.echo(
+        f"{data}: {guess.task}; text in {guess.text!r}, label in {guess.label!r} ({', '.join(guess.labels[:5])})\n"
+        f"Wrote {recipe}. Read it, then:\n\n  tutelage check {recipe}\n  tutelage run {recipe}"
+    )
+
+
+@app.command()
+def check(recipe: RecipeFile) -> None:
+    """Validate a recipe and its data, show their health and what the run will cost. Writes nothing."""
+    from tutelage.check import check as examine
+    from tutelage.console import Terminal
+
+    for line in examine(recipe, progress=Terminal()):
+        typer.echo(line)
+
+
+@app.command()
+def run(
+    recipe: RecipeFile,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="go on with an interrupted run, or redo what a changed recipe touches")
+    ] = False,
+) -> None:
+    """Run a recipe: teacher, student, figures, bundle, report."""
+    from tutelage import pipeline
+    from tutelage.console import Terminal
+
+    _show(pipeline.run(recipe, resume=resume, progress=Terminal()))
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(help="folder of the run")] = Path("runs/demo"),
+) -> None:
+    """The whole way on movie reviews with a packaged encoder, in a few minutes."""
+    from tutelage import demo as demonstration
+    from tutelage import pipeline
+    from tutelage.console import Terminal
+
+    terminal = Terminal()
+    recipe = demonstration.recipe(output, terminal)
+    _show(pipeline.run(recipe, resume=True, progress=terminal), example=demonstration.EXAMPLE)
+
+
+@app.command()
+def predict(
+    bundle: BundleFolder,
+    file: Annotated[
+        Path | None, typer.Argument(help="CSV, TSV, JSONL, Parquet or plain lines", show_default=False)
+    ] = None,
+    text: Annotated[list[str] | None, typer.Option("--text", "-t", help="a text; may be given several times")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="JSONL file; screen if not given")] = None,
+    column: Annotated[str | None, typer.Option(help="column of the text")] = None,
+    encoding: Annotated[str, typer.Option(help="encoding of the file")] = "utf-8",
+    threads: Threads = None,
+) -> None:
+    """Answer with a bundle, one line of JSON a row. Needs neither torch nor transformers."""
+    import json
+
+    from tutelage.bundle.files import predict_file, predict_rows
+    from tutelage.bundle.predict import load
+    from tutelage.console import Terminal
+
+    if (file is None) == (not text):
+        raise UserError(
+            "both a file and --text were given" if file else "neither a file nor --text was given",
+            expected="one of them",
+            cure='tutelage predict BUNDLE file.csv -o out.jsonl, or: tutelage predict BUNDLE --text "..."',
+        )
+    model = load(bundle, threads=threads)
+    if text:
+        records = iter(model.predict(text))
+    elif output is None and file is not None:
+        records = predict_rows(model, file, column=column, encoding=encoding)
+    elif output is not None and file is not None:
+        rows = predict_file(model, file, output, column=column, encoding=encoding, progress=Terminal())
+        typer.echo(f"{rows:,} predictions in {output}", err=True)
+        return
+    for record in records:
+        typer.echo(json.dumps(record, ensure_ascii=False))
+
+
+@app.command()
+def serve(
+    bundle: BundleFolder,
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8000,
+    token_file: Annotated[
+        Path | None, typer.Option(help="file with the token that clients must send; or set TUTELAGE_TOKEN")
+    ] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="allow a public address without a token")] = False,
+    threads: Threads = None,
+) -> None:
+    """Serve a bundle over HTTP: POST /v1/predict, GET /live /ready /metrics /."""
+    from tutelage.serve.run import read_token
+    from tutelage.serve.run import serve as start
+
+    token = read_token(token_file) if token_file else None
+    start(bundle, host=host, port=port, threads=threads, token=token, insecure=insecure)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="folder of a finished run", show_default=False)],
+) -> None:
+    """Write report.html anew from the measurements of a run."""
+    from tutelage.artifacts.measurements import Measurements
+    from tutelage.report import page
+
+    page.write(Measurements.load(folder), folder / "report.html")
+    typer.echo(f"Wrote {folder / 'report.html'}")
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="show the version and stop")] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def _show(finished: Run, example: str = "...") -> None:
+    """The answer, where the rest is, and what to type next."""
+    from rich.console import Console
+
+    from tutelage.report.table import summary
+
+    Console(highlight=False).print(summary(finished.measurements))
+    typer.echo(
+        f"Report: {finished.path / 'report.html'}\n\nNext:\n"
+        f'  tutelage predict {finished.path / "bundle"} --text "{example}"\n'
+        f"  tutelage serve {finished.path / 'bundle'} --port 8000"
+    )
+
+
+def _complain(error: TutelageError) -> None:
+    from rich.console import Console
+
+    Console(stderr=True, highlight=False).print(f"[red]error:[/] {_escape(str(error))}", soft_wrap=True)
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _missing(error: ModuleNotFoundError) -> TutelageError:
+    return UserError(
+        f"this command needs the Python package {error.name!r}, which is not installed",
+        expected="the training extra",
+        cure="pip install 'tutelage[train]'",
+    )

@@ -1,0 +1,106 @@
+"""Real Transformers of every kind, small enough to train in a second."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
+REVIEWS = Path(__file__).parent / "material" / "reviews.csv"
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+
+
+def reviews() -> list[dict[str, str]]:
+    """480 rows with text, label and rating."""
+    with REVIEWS.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def word_piece(vocabulary: int = 800) -> Any:
+    """A fast tokenizer of `transformers`, trained on the reviews."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=SPECIAL, show_progress=False)
+    tokenizer.train_from_iterator([row["text"] for row in reviews()], trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return _fast(tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]")
+
+
+def byte_bpe(vocabulary: int = 600) -> Any:
+    """A GPT-2 type tokenizer: bytes, merges, no padding token."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary, special_tokens=["<end>"], initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator([row["text"] for row in reviews()], trainer)
+    return _fast(tokenizer, eos_token="<end>", bos_token="<end>")
+
+
+def unigram(vocabulary: int = 600) -> Any:
+    """A T5 type tokenizer: pieces with scores, an end token behind every text."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=vocabulary, special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>", show_progress=False
+    )
+    tokenizer.train_from_iterator([row["text"] for row in reviews()], trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return _fast(tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
+
+
+def write_bert(folder: Path, *, layers: int = 4, width: int = 32) -> Path:
+    """An untrained BERT encoder without a head."""
+    from transformers import BertConfig, BertModel
+
+    tokenizer = word_piece()
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        intermediate_size=2 * width,
+        max_position_embeddings=128,
+        pad_token_id=0,
+    )
+    return _write(folder, BertModel, config, tokenizer)
+
+
+def write_gpt2(folder: Path) -> Path:
+    """An untrained GPT-2 without a head."""
+    from transformers import GPT2Config, GPT2Model
+
+    tokenizer = byte_bpe()
+    config = GPT2Config(vocab_size=len(tokenizer), n_embd=32, n_layer=3, n_head=4, n_positions=128)
+    return _write(folder, GPT2Model, config, tokenizer)
+
+
+def write_t5(folder: Path) -> Path:
+    """An untrained T5 without a head."""
+    from transformers import T5Config, T5Model
+
+    tokenizer = unigram()
+    config = T5Config(
+        vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=64, num_layers=3, num_heads=4, decoder_start_token_id=0
+    )
+    return _write(folder, T5Model, config, tokenizer)
+
+
+def _write(folder: Path, kind: Any, config: Any, tokenizer: Any) -> Path:
+    torch.manual_seed(0)
+    kind(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def _fast(tokenizer: Tokenizer, **special: str) -> Any:
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)

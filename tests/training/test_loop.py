@@ -1,0 +1,266 @@
+"""The loop's promises, on a small model with dropout and windows of uneven size."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tutelage.errors import TrainingError
+from tutelage.progress import Silent
+from tutelage.recipe import TrainingRecipe
+from tutelage.training import checkpoint
+from tutelage.training.loop import Work, train
+
+ROWS = 60
+_random = torch.Generator().manual_seed(0)
+X = torch.randn(ROWS, 6, generator=_random)
+Y = (X[:, 0] - X[:, 1] > 0).long()
+
+
+def model() -> nn.Module:
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Dropout(0.0), nn.LayerNorm(8), nn.Linear(8, 2))
+
+
+def plan(epoch: int) -> list[np.ndarray]:
+    order = np.random.default_rng(epoch).permutation(ROWS)
+    return [order[i : i + 16] for i in range(0, ROWS, 16)]
+
+
+def loss(network: nn.Module, rows: np.ndarray) -> torch.Tensor:
+    return nn.functional.cross_entropy(network(X[rows]), Y[rows], reduction="sum")
+
+
+def accuracy(network: nn.Module) -> float:
+    with torch.inference_mode():
+        return float((network(X).argmax(1) == Y).float().mean())
+
+
+def work(**changes: Any) -> Work:
+    return Work(**{"title": "test", "fingerprint": "a", "plan": plan, "loss": loss, "validate": accuracy, **changes})
+
+
+def settings(**changes: Any) -> TrainingRecipe:
+    return TrainingRecipe(**{"epochs": 3, "learning_rate": 0.01, "patience": None, "dropout": 0.2, **changes})
+
+
+def fit(folder: Path, given: Work | None = None, **changes: Any) -> tuple[nn.Module, checkpoint.State]:
+    network = model()
+    state = train(network, given or work(), settings(**changes), seed=0, folder=folder, progress=Silent())
+    return network, state
+
+
+def same(one: nn.Module, other: nn.Module) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing catches it."""
+
+
+def killed_at(step: int, function: Callable[..., Any]) -> Callable[..., Any]:
+    calls = iter(range(10**6))
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if next(calls) == step:
+            raise Killed
+        return function(*args, **kwargs)
+
+    return wrapped
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    network, state = fit(tmp_path, epochs=30, dropout=0.0)
+    assert accuracy(network) > 0.95
+    assert state.history[-1]["loss"] < state.history[0]["loss"] / 2
+    assert [record["epoch"] for record in state.history] == list(range(1, 31))
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
+    assert same(fit(tmp_path / "a")[0], fit(tmp_path / "b")[0])
+
+
+@pytest.mark.parametrize("step", [0, 1, 3, 4, 5, 8, 11])
+def test_killed_at_any_step_it_resumes_to_the_same_weights(tmp_path: Path, step: int) -> None:
+    whole, expected = fit(tmp_path / "whole")
+    with pytest.raises(Killed):
+        fit(tmp_path / "cut", work(loss=killed_at(step, loss)), checkpoint_minutes=1e-9)
+    again, state = fit(tmp_path / "cut", checkpoint_minutes=1e-9)
+    assert same(whole, again)
+    assert state.history == expected.history
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 7, 16])
+def test_the_gradient_is_the_same_under_any_split(tmp_path: Path, parts: int) -> None:
+    """Rows of uneven weight: an average of averages would differ."""
+
+    def once(split: int) -> nn.Module:
+        folder = tmp_path / str(split)
+        network = model()
+        optimizer = torch.optim.AdamW(network.parameters(), lr=1, fused=True)
+        checkpoint.save(folder, checkpoint.State("a", parts=split), network, optimizer)
+        train(
+            network,
+            work(validate=None, plan=lambda _: [np.arange(13)], count=lambda rows: int(Y[rows].sum()) + len(rows)),
+            settings(epochs=1, dropout=0.0),
+            seed=0,
+            folder=folder,
+            progress=Silent(),
+        )
+        return network
+
+    for one, other in zip(once(1).parameters(), once(parts).parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("failures", [1, 2, 3])
+def test_out_of_memory_cuts_the_batch_and_changes_nothing(tmp_path: Path, failures: int) -> None:
+    failed = []
+
+    def scarce(network: nn.Module, rows: np.ndarray) -> torch.Tensor:
+        value = loss(network, rows)
+        if len(rows) > 16 // 2**failures and len(failed) < failures:
+            failed.append(len(rows))
+            raise torch.OutOfMemoryError("CPU: out of memory")
+        return value
+
+    plenty, _ = fit(tmp_path / "plenty", dropout=0.0)
+    tight, state = fit(tmp_path / "tight", work(loss=scarce), dropout=0.0)
+    assert state.parts == 2**failures
+    for one, other in zip(plenty.parameters(), tight.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
+
+
+def test_memory_that_does_not_suffice_for_one_row_is_an_error(tmp_path: Path) -> None:
+    def never(network: nn.Module, rows: np.ndarray) -> torch.Tensor:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    with pytest.raises(TrainingError, match="single example does not fit"):
+        fit(tmp_path, work(loss=never))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_a_number_that_is_not_finite_stops_and_leaves_the_checkpoint(tmp_path: Path, bad: float, where: str) -> None:
+    calls = iter(range(100))
+
+    def poisoned(network: nn.Module, rows: np.ndarray) -> torch.Tensor:
+        value = loss(network, rows)
+        if next(calls) == 5:
+            if where == "loss":
+                return value * bad
+            value.register_hook(lambda gradient: gradient * bad)
+        return value
+
+    with pytest.raises(TrainingError, match=r"(loss|gradient norm) is (nan|inf) at step 5 of epoch 2"):
+        fit(tmp_path, work(loss=poisoned))
+    network, _ = fit(tmp_path)
+    assert same(network, fit(tmp_path / "other")[0])
+
+
+def test_skipping_leaves_a_bad_batch_out(tmp_path: Path) -> None:
+    calls = iter(range(100))
+
+    def poisoned(network: nn.Module, rows: np.ndarray) -> torch.Tensor:
+        return loss(network, rows) * (float("nan") if next(calls) in (2, 3, 7) else 1.0)
+
+    network, state = fit(tmp_path, work(loss=poisoned), on_nan="skip")
+    assert state.skipped == 3
+    assert all(parameter.isfinite().all() for parameter in network.parameters())
+
+
+def test_skipping_gives_up_when_everything_is_bad(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="not finite|nan"):
+        fit(tmp_path, work(loss=lambda network, rows: loss(network, rows) * float("nan")), on_nan="skip")
+
+
+def test_the_best_weights_are_kept_and_patience_ends_it(tmp_path: Path) -> None:
+    scores = iter([0.1, 0.9, 0.3, 0.2, 0.8])
+    seen: list[nn.Module] = []
+
+    def validate(network: nn.Module) -> float:
+        seen.append(copy.deepcopy(network))
+        return next(scores)
+
+    network, state = fit(tmp_path, work(validate=validate), epochs=5, patience=2)
+    assert len(state.history) == 4
+    assert state.best_score == 0.9
+    assert same(network, seen[1])
+
+
+def test_a_score_that_is_not_a_number_is_never_best(tmp_path: Path) -> None:
+    scores = iter([float("nan"), 0.5, float("nan")])
+    _, state = fit(tmp_path, work(validate=lambda _: next(scores)))
+    assert state.best_score == 0.5
+
+
+@pytest.mark.parametrize("harm", ["truncate", "zero", "delete", "flip"])
+@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.safetensors", "state.json", "manifest.json"])
+def test_a_damaged_checkpoint_is_found_and_the_one_before_is_used(tmp_path: Path, harm: str, file: str) -> None:
+    whole, _ = fit(tmp_path / "whole")
+    with pytest.raises(Killed):
+        fit(tmp_path / "cut", work(loss=killed_at(7, loss)), checkpoint_minutes=1e-9)
+    newest = max((tmp_path / "cut").glob("step-*")) / file
+    content = newest.read_bytes()
+    if harm == "delete":
+        newest.unlink()
+    else:
+        middle = len(content) // 2
+        flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+        newest.write_bytes({"truncate": content[:middle], "zero": bytes(len(content)), "flip": flipped}[harm])
+    heard: list[str] = []
+
+    class Listener(Silent):
+        def warn(self, text: str) -> None:
+            heard.append(text)
+
+    network = model()
+    train(network, work(), settings(), seed=0, folder=tmp_path / "cut", progress=Listener())
+    assert same(whole, network)
+    if not (file == "manifest.json" and harm == "flip" and not heard):
+        assert any("damaged" in sentence for sentence in heard)
+        assert any("went back to the checkpoint of step 6" in sentence for sentence in heard)
+
+
+def test_checkpoints_of_other_work_are_not_read(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        fit(tmp_path, work(loss=killed_at(7, loss)), checkpoint_minutes=1e-9)
+    network, _ = fit(tmp_path, work(fingerprint="b"))
+    assert same(network, fit(tmp_path / "fresh")[0])
+
+
+def test_a_checkpoint_holds_no_pickle(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        fit(tmp_path, work(loss=killed_at(7, loss)), checkpoint_minutes=1e-9)
+    files = {file.suffix for folder in tmp_path.glob("step-*") for file in folder.iterdir()}
+    assert files == {".safetensors", ".json"}
+    state = json.loads((max(tmp_path.glob("step-*")) / "state.json").read_text())
+    assert state["step"] == 7
+
+
+def test_killed_inside_a_save_the_last_checkpoint_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, _ = fit(tmp_path / "whole")
+    for place in ("save_file", "save_model"):
+        with monkeypatch.context() as patched:
+            patched.setattr(checkpoint, place, killed_at(5, getattr(checkpoint, place)))
+            with pytest.raises(Killed):
+                fit(tmp_path / place, checkpoint_minutes=1e-9)
+        assert same(whole, fit(tmp_path / place, checkpoint_minutes=1e-9)[0])
+    assert not list(tmp_path.rglob(".partial-*"))
+
+
+def test_a_best_checkpoint_that_is_gone_is_noticed(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        fit(tmp_path, work(loss=killed_at(7, loss)), checkpoint_minutes=1e-9)
+    for best in tmp_path.glob("best-*"):
+        shutil.rmtree(best)
+    assert same(fit(tmp_path)[0], fit(tmp_path / "fresh")[0])
