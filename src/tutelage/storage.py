@@ -10,6 +10,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tutelage.errors import StorageError
+from tutelage.errors import StorageError, TutelageError
 
 MANIFEST = "manifest.json"
 _PARTIAL = ".partial-"
@@ -81,9 +82,9 @@ def whole_folder(path: Path, *, seal: bool = True) -> Iterator[Path]:
             partial.chmod(0o777 & ~_umask())
             if seal:
                 write_manifest(partial)
-            for file in _files_in(partial):
-                _flush(file)
-            _flush(partial)
+            for entry in [*sorted(partial.rglob("*")), partial]:
+                if not entry.is_symlink():
+                    _flush(entry)
             _swap(partial, path)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -106,7 +107,7 @@ def write_manifest(folder: Path) -> None:
     files = {
         file.relative_to(folder).as_posix(): {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
         for file in _files_in(folder)
-        if file.name != MANIFEST
+        if file != folder / MANIFEST
     }
     text = json.dumps({"files": files}, indent=2, sort_keys=True) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")
@@ -118,25 +119,34 @@ def broken_files(folder: Path) -> list[str]:
     Names that leave the folder and symbolic links count as broken: they are never followed.
     """
     manifest = folder / MANIFEST
+    if manifest.is_symlink():
+        return [f"{MANIFEST} points outside the folder"]
     try:
         listed = json.loads(manifest.read_text(encoding="utf-8"))["files"]
         expected = {str(name): (int(entry["bytes"]), str(entry["sha256"])) for name, entry in listed.items()}
     except FileNotFoundError:
         return [f"{MANIFEST} is missing"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return [f"{MANIFEST} cannot be read"]
-    problems = []
-    for name, (size, digest) in expected.items():
-        file = folder / name
-        if Path(name).is_absolute() or ".." in Path(name).parts or file.is_symlink():
-            problems.append(f"{name} points outside the folder")
-        elif not file.is_file():
-            problems.append(f"{name} is missing")
-        elif file.stat().st_size != size:
-            problems.append(f"{name} has {file.stat().st_size} bytes instead of {size}")
-        elif sha256_of(file) != digest:
-            problems.append(f"{name} has been altered")
-    return problems
+    found = [_harm(folder, name, size, digest) for name, (size, digest) in expected.items()]
+    return [harm for harm in found if harm]
+
+
+def _harm(folder: Path, name: str, size: int, digest: str) -> str:
+    """What is wrong with one listed file, or nothing."""
+    file = folder / name
+    steps = Path(name).parts
+    try:
+        links = any(folder.joinpath(*steps[:depth]).is_symlink() for depth in range(1, len(steps) + 1))
+        if Path(name).is_absolute() or ".." in steps or links:
+            return f"{name} points outside the folder"
+        if not file.is_file():
+            return f"{name} is missing"
+        if file.stat().st_size != size:
+            return f"{name} has {file.stat().st_size} bytes instead of {size}"
+        return "" if sha256_of(file) == digest else f"{name} has been altered"
+    except (OSError, ValueError):  # no name of a file: too long, a NUL, a lone surrogate; or a disk that fails
+        return f"{name!r} cannot be read"
 
 
 def mend(folder: Path) -> None:
@@ -144,14 +154,11 @@ def mend(folder: Path) -> None:
     for aside in folder.glob(f"{_ASIDE}*"):
         goal = folder / aside.name.removeprefix(_ASIDE)
         if goal.exists():
-            shutil.rmtree(aside, ignore_errors=True)
+            _remove(aside)
         else:
             aside.rename(goal)
     for entry in folder.glob(f"{_PARTIAL}*"):
-        if entry.is_dir():
-            shutil.rmtree(entry, ignore_errors=True)
-        else:
-            entry.unlink(missing_ok=True)
+        _remove(entry)
 
 
 def _files_in(folder: Path) -> list[Path]:
@@ -162,7 +169,7 @@ def _swap(new: Path, goal: Path) -> None:
     if goal.exists():
         # Killed between the two renames, `mend` brings the old one back: neither copy is ever lost.
         aside = goal.with_name(_ASIDE + goal.name)
-        shutil.rmtree(aside, ignore_errors=True)
+        _remove(aside)
         goal.rename(aside)
         try:
             new.rename(goal)
@@ -170,10 +177,17 @@ def _swap(new: Path, goal: Path) -> None:
             aside.rename(goal)
             raise
         _flush(goal.parent)
-        shutil.rmtree(aside, ignore_errors=True)
+        _remove(aside)
     else:
         new.rename(goal)
         _flush(goal.parent)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:
@@ -190,19 +204,39 @@ def _umask() -> int:
     return mask
 
 
-# ENOSPC: full; EDQUOT: quota; EFBIG: over the file-size limit; EROFS: read-only.
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+# ENOSPC: full; EDQUOT: quota; EFBIG: over the file-size limit; EROFS: read-only; EIO: failing; the rest: not allowed
+# here, or the path leads through a file.
+_REFUSALS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO),
+    *(errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG),
+}
+# safetensors and tokenizers raise their own errors, with the number in the text; NumPy tells only how much it wrote.
+_OF_RUST = re.compile(r"\(os error (\d+)\)")
+_OF_NUMPY = re.compile(r"\d+ requested and \d+ written")
 
 
 @contextmanager
 def _storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        if error.errno in _DISK_ERRORS:
-            raise StorageError(
-                f"could not write {path}: {error.strerror}",
-                expected="room on a writable disk; nothing half-written was left and nothing was replaced",
-                cure="free some space or choose another `output`, then run the same command again",
-            ) from error
-        raise
+    except Exception as error:
+        reason = _refusal(error)
+        if not reason:
+            raise
+        raise StorageError(
+            f"could not write {path}: {reason}",
+            expected="room on a writable disk; nothing half-written was left and nothing was replaced",
+            cure="free some space or choose another `output`, then run the same command again",
+        ) from error
+
+
+def _refusal(error: Exception) -> str:
+    """Why the disk refused, if that is what the error says."""
+    if isinstance(error, TutelageError):
+        return ""
+    told = _OF_RUST.search(str(error))
+    number = int(told.group(1)) if told else getattr(error, "errno", None)
+    if number in _REFUSALS:
+        return os.strerror(number)
+    short = isinstance(error, OSError) and number is None and _OF_NUMPY.search(str(error))
+    return os.strerror(errno.ENOSPC) if short else ""

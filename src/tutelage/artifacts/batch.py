@@ -65,9 +65,7 @@ def by_length(lengths: NDArray[np.int64], *, tokens: int, most_rows: int = 256) 
     return batches
 
 
-def collate(
-    tokens: Tokens, rows: NDArray[np.int64], *, pad: int, device: torch.device | str = "cpu"
-) -> Batch:
+def collate(tokens: Tokens, rows: NDArray[np.int64], *, device: torch.device | str = "cpu") -> Batch:
     """Put some rows together, padded to the longest sequence among them."""
     counts = tokens.first[rows + 1] - tokens.first[rows]
     owner = np.repeat(np.arange(len(rows)), counts)
@@ -77,7 +75,7 @@ def collate(
     lengths = tokens.start[sequences + 1] - tokens.start[sequences]
     places = np.arange(max(int(lengths.max(initial=1)), 1))
     mask = places < lengths[:, None]
-    ids = np.full(mask.shape, pad, dtype=np.int64)
+    ids = np.full(mask.shape, tokens.pad, dtype=np.int64)
     ids[mask] = tokens.flat[(tokens.start[sequences][:, None] + places)[mask]]
     return Batch(
         torch.from_numpy(ids).to(device),

@@ -68,11 +68,11 @@ class Network:
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
         """Texts as ragged ids."""
-        return tokenize(texts, self.tokenizer.backend_tokenizer, self.reading)
+        return tokenize(texts, self.tokenizer.backend_tokenizer, self.reading, pad=self.pad)
 
     def collate(self, tokens: Tokens, rows: NDArray[np.int64]) -> Batch:
         """Some rows, padded, on the model's device."""
-        return collate(tokens, rows, pad=self.pad, device=self.model.device)
+        return collate(tokens, rows, device=self.model.device)
 
     def outputs(self, tokens: Tokens) -> NDArray[np.float32]:
         """Outputs of the head (N, K) for all rows, in order."""
@@ -92,16 +92,12 @@ class Network:
             yield rows, outputs.float().cpu().numpy(), hidden.float().cpu().numpy()
 
 
-def forward(
-    model: nn.Module, batch: Batch, *, layers: Sequence[int] = ()
-) -> tuple[torch.Tensor, torch.Tensor]:
+def forward(model: nn.Module, batch: Batch, *, layers: Sequence[int] = ()) -> tuple[torch.Tensor, torch.Tensor]:
     """Outputs (B, K), and the hidden states of some layers averaged over real tokens (B, layers, width).
 
     Layer 0 is the embedding, layer L the last. Windows of one row are averaged.
     """
-    result = model(
-        input_ids=batch.input_ids, attention_mask=batch.attention_mask, output_hidden_states=bool(layers)
-    )
+    result = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, output_hidden_states=bool(layers))
     outputs = batch.pool(result.logits)
     if not layers:
         return outputs, outputs.new_zeros((batch.rows, 0, 0))

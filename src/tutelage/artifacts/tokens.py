@@ -24,6 +24,8 @@ class Tokens:
     """(S + 1,): sequence s is flat[start[s]:start[s + 1]]."""
     first: NDArray[np.int64]
     """(N + 1,): row n has the sequences first[n]:first[n + 1]."""
+    pad: int = 0
+    """Id to fill up with; it is always masked."""
 
     def __len__(self) -> int:
         return len(self.first) - 1
@@ -35,12 +37,10 @@ class Tokens:
 
     def sequences(self, row: int) -> list[NDArray[np.int32]]:
         """The id sequences of one row."""
-        return [
-            self.flat[self.start[s] : self.start[s + 1]] for s in range(self.first[row], self.first[row + 1])
-        ]
+        return [self.flat[self.start[s] : self.start[s + 1]] for s in range(self.first[row], self.first[row + 1])]
 
 
-def tokenize(texts: Sequence[str], tokenizer: Any, reading: Reading) -> Tokens:
+def tokenize(texts: Sequence[str], tokenizer: Any, reading: Reading, *, pad: int = 0) -> Tokens:
     """Encode texts with a `tokenizers.Tokenizer`, exactly as a bundle does, in blocks."""
     pieces: list[NDArray[np.int32]] = []
     lengths: list[int] = []
@@ -55,16 +55,15 @@ def tokenize(texts: Sequence[str], tokenizer: Any, reading: Reading) -> Tokens:
         np.concatenate(pieces) if pieces else np.empty(0, dtype=np.int32),
         np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         np.concatenate([[0], np.cumsum(np.concatenate(per_row) if per_row else [])]).astype(np.int64),
+        pad,
     )
 
 
 def join(*parts: Tokens) -> Tokens:
     """The rows of several splits, one after the other."""
     flat = np.concatenate([part.flat for part in parts])
-    return Tokens(flat, _chain([part.start for part in parts]), _chain([part.first for part in parts]))
+    return Tokens(flat, _chain([part.start for part in parts]), _chain([part.first for part in parts]), parts[0].pad)
 
 
 def _chain(offsets: list[NDArray[np.int64]]) -> NDArray[np.int64]:
-    return np.concatenate([[0], np.cumsum(np.concatenate([np.diff(offset) for offset in offsets]))]).astype(
-        np.int64
-    )
+    return np.concatenate([[0], np.cumsum(np.concatenate([np.diff(offset) for offset in offsets]))]).astype(np.int64)

@@ -15,7 +15,7 @@ from torch import nn
 
 from tutelage import storage
 from tutelage.artifacts.network import Network
-from tutelage.compress.first_token import only_first_token
+from tutelage.artifacts.first_token import only_first_token
 from tutelage.compress.run import outputs
 from tutelage.errors import TutelageError
 

@@ -38,8 +38,16 @@ answer(given["texts"][:1])
 first = time.perf_counter() - start
 answer(given["texts"])
 """
+# Linux hands a child its parent's ru_maxrss; only VmHWM (kibibytes) starts anew with the program. macOS has ru_maxrss
+# alone, in bytes.
 _REPORT = """
-print(json.dumps({"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "first": first}))
+def peak_mb():
+    try:
+        lines = open("/proc/self/status").read().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e6
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+print(json.dumps({"peak_mb": peak_mb(), "first": first}))
 """
 
 
@@ -75,6 +83,4 @@ def _measure(script: str, path: Path, texts: list[str], **settings: int) -> Foot
         figures = json.loads(child.stdout.splitlines()[-1])
     except (subprocess.SubprocessError, OSError, ValueError, IndexError):
         return None
-    # ru_maxrss counts kibibytes on Linux, bytes on macOS.
-    unit = 1 if sys.platform == "darwin" else 1024
-    return Footprint(figures["peak"] * unit / 1e6, figures["first"])
+    return Footprint(figures["peak_mb"], figures["first"])

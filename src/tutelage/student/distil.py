@@ -50,9 +50,7 @@ class Learner(nn.Module):
         super().__init__()
         self.student = student
         same = width == teacher_width
-        self.bridges = nn.ModuleList(
-            nn.Identity() if same else nn.Linear(width, teacher_width) for _ in range(layers)
-        )
+        self.bridges = nn.ModuleList(nn.Identity() if same else nn.Linear(width, teacher_width) for _ in range(layers))
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Outputs (B, K) and bridged hidden states (B, layers, teacher's width) after layer 1, 2 ..."""
@@ -99,7 +97,7 @@ def distil(
         supervised.fingerprint(student, settings, seed, transfer.name, validation.fingerprint),
         supervised.batches(transfer.tokens, settings, seed),
         _loss(student, transfer, signals, settings),
-        supervised.validator(student, validation),
+        supervised.validator(student, student.tokenize(validation.texts()), validation.targets),
     )
     state = train(learner, work, settings, seed=seed, folder=folder, progress=progress)
     supervised.finish(student, validation)
@@ -120,9 +118,7 @@ def _loss(student: Network, transfer: Transfer, signals: Signals, settings: Stud
         total = settings.alpha * temperature**2 * teacher_loss(outputs, said, labels, temperature).sum()
         if settings.alpha < 1:
             known = ~labels.isnan()
-            total = (
-                total + (1 - settings.alpha) * student.task.label_loss(outputs[known], labels[known]).sum()
-            )
+            total = total + (1 - settings.alpha) * student.task.label_loss(outputs[known], labels[known]).sum()
         if hidden.shape[1]:
             goal = torch.from_numpy(told["hidden"].astype(np.float32)).to(outputs)
             total = total + settings.hidden * hidden_cosine.loss(hidden, goal).sum()

@@ -76,18 +76,12 @@ def _taken(
     source = teacher.state_dict()
     layers = uniform(full.layers, shape.layers)
     embedding = teacher.get_input_embeddings().weight  # type: ignore[operator]
-    kept_neurons = {
-        number: _strongest(source, _layer_prefixes(source, number), full, shape) for number in set(layers)
-    }
+    kept_neurons = {number: _strongest(source, _layer_prefixes(source, number), full, shape) for number in set(layers)}
     result = {}
     for name, value in student.state_dict().items():
         number, origin = _origin(name, layers)
         taken = source[origin] if origin in source else source[name]
-        if (
-            taken.shape[:1] == embedding.shape[:1]
-            and taken.shape[1:] == embedding.shape[1:]
-            and taken.ndim == 2
-        ):
+        if taken.shape[:1] == embedding.shape[:1] and taken.shape[1:] == embedding.shape[1:] and taken.ndim == 2:
             taken = taken[ids]
         elif taken.shape != value.shape and number is not None:
             taken = _cut(taken, kept_neurons[number], full.feed_forward)

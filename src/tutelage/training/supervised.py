@@ -18,6 +18,7 @@ from tutelage.artifacts.tokens import Tokens
 from tutelage.progress import Progress
 from tutelage.recipe import TrainingRecipe
 from tutelage.training import checkpoint, head
+from tutelage.training.lean import needed_positions, used_embeddings
 from tutelage.training.loop import Work, train
 
 
@@ -33,9 +34,8 @@ def standardised(network: Network, targets: NDArray[np.float64]) -> torch.Tensor
     return torch.from_numpy((targets - centre) / spread).float()
 
 
-def validator(network: Network, split: Split) -> Callable[[nn.Module], float]:
-    """The headline score on a split, higher is better, for a network whose head is still in training units."""
-    tokens, targets = network.tokenize(split.texts()), split.targets
+def validator(network: Network, tokens: Tokens, targets: NDArray[np.float64]) -> Callable[[nn.Module], float]:
+    """The headline score on some rows, higher is better, for a network whose head is still in training units."""
     metric = network.task.headline
     centre, spread = units(network)
 
@@ -59,21 +59,21 @@ def fit_labels(
     progress: Progress,
 ) -> checkpoint.State:
     """Train a network on labels, then fold calibration and units into its head."""
-    tokens = network.tokenize(train_split.texts())
     targets = standardised(network, train_split.targets)
+    name = fingerprint(network, settings, seed, train_split.fingerprint, validation.fingerprint)
+    texts = [network.tokenize(split.texts()) for split in (train_split, validation)]
+    with (
+        used_embeddings(network, texts) as (tokens, judged),
+        needed_positions(network, tokens, dropout=settings.dropout),
+    ):
 
-    def loss(model: nn.Module, rows: NDArray[np.int64]) -> torch.Tensor:
-        outputs, _ = forward(model, network.collate(tokens, rows))
-        return network.task.label_loss(outputs, targets[rows].to(outputs.device)).sum()
+        def loss(model: nn.Module, rows: NDArray[np.int64]) -> torch.Tensor:
+            outputs, _ = forward(model, network.collate(tokens, rows))
+            return network.task.label_loss(outputs, targets[rows].to(outputs.device)).sum()
 
-    work = Work(
-        title,
-        fingerprint(network, settings, seed, train_split.fingerprint, validation.fingerprint),
-        batches(tokens, settings, seed),
-        loss,
-        validator(network, validation),
-    )
-    state = train(network.model, work, settings, seed=seed, folder=folder, progress=progress)
+        validate = validator(network, judged, validation.targets)
+        work = Work(title, name, batches(tokens, settings, seed), loss, validate)
+        state = train(network.model, work, settings, seed=seed, folder=folder, progress=progress)
     finish(network, validation)
     return state
 

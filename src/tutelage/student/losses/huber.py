@@ -16,9 +16,7 @@ import torch.nn.functional as F
 _OUTLIER = 1.0
 
 
-def loss(
-    student: torch.Tensor, teacher: torch.Tensor, targets: torch.Tensor, temperature: float
-) -> torch.Tensor:
+def loss(student: torch.Tensor, teacher: torch.Tensor, targets: torch.Tensor, temperature: float) -> torch.Tensor:
     """Standardised values (B, 1) of both, labels (B,) -> (B,). A quantity has no temperature."""
     del temperature
     told = teacher.squeeze(-1)

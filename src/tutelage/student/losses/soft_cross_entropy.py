@@ -11,9 +11,7 @@ import torch
 import torch.nn.functional as F
 
 
-def loss(
-    student: torch.Tensor, teacher: torch.Tensor, targets: torch.Tensor, temperature: float
-) -> torch.Tensor:
+def loss(student: torch.Tensor, teacher: torch.Tensor, targets: torch.Tensor, temperature: float) -> torch.Tensor:
     """Logits (B, K) of both -> (B,). Targets are not used."""
     del targets
     soft = F.softmax(teacher / temperature, dim=-1)

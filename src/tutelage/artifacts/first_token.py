@@ -29,9 +29,7 @@ def only_first_token(model: nn.Module, *, wanted: bool = True) -> Iterator[bool]
         yield False
         return
     original = layer.forward
-    layer.forward = lambda hidden_states, attention_mask=None, *_, **__: _forward(
-        layer, hidden_states, attention_mask
-    )
+    layer.forward = lambda hidden_states, attention_mask=None, *_, **__: _forward(layer, hidden_states, attention_mask)
     try:
         yield True
     finally:

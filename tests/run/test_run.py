@@ -1,0 +1,258 @@
+"""The whole pipeline, tiny: what it leaves, what it does again, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_models
+import yaml
+from conftest import recipe
+
+import tutelage
+from tutelage import pipeline
+from tutelage.errors import ModelError, OutputError
+from tutelage.progress import Silent
+
+
+class Listener(Silent):
+    """Remembers the titles of what was done."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    def bar(self, title: str, total: float) -> Any:
+        self.done.append(title)
+        return super().bar(title, total)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+
+
+def test_it_leaves_exactly_what_was_promised(finished: pipeline.Run) -> None:
+    assert {entry.name for entry in finished.path.iterdir()} == {
+        ".tutelage",
+        "bundle",
+        "log.jsonl",
+        "measurements.json",
+        "recipe.yaml",
+        "report.html",
+        "signals",
+        "student",
+        "teacher",
+    }
+    assert {file.name for file in (finished.path / "bundle").iterdir()} == {
+        "README.md",
+        "limits.json",
+        "manifest.json",
+        "model.onnx",
+        "task.json",
+        "tokenizer.json",
+    }
+    assert not list(finished.path.rglob(".partial-*"))
+
+
+def test_the_measurements_keep_their_contract(finished: pipeline.Run) -> None:
+    found = json.loads((finished.path / "measurements.json").read_text())
+    assert found["task"] == "text-classification"
+    assert found["headline"] == "accuracy"
+    assert set(found["models"]) == {"teacher", "student", "control", "baseline"}
+    for model in found["models"].values():
+        for score in model["scores"].values():
+            assert score["low"] <= score["value"] <= score["high"]
+        assert model["parameters"] > 0
+        assert model["bytes"] > 0
+        assert min(model["rows_per_second"].values()) > 0
+        assert 0 < model["latency_ms"]["p50"] <= model["latency_ms"]["p95"]
+    for comparison in ("retention", "against_control"):
+        assert found[comparison]["low"] <= found[comparison]["value"] <= found[comparison]["high"]
+    student, teacher = (found["models"][name]["scores"]["accuracy"]["value"] for name in ("student", "teacher"))
+    assert found["retention"]["value"] == pytest.approx(student / teacher)
+    assert {"pytorch", "onnxruntime"} <= set(found["models"]["teacher"]["rows_per_second"])
+
+
+@pytest.mark.parametrize("name", ["teacher", "student"])
+def test_teacher_and_student_load_without_this_package(finished: pipeline.Run, name: str) -> None:
+    script = """
+import sys, torch
+from transformers import AutoModelForSequenceClassification as Model, AutoTokenizer
+tokenizer, model = AutoTokenizer.from_pretrained(sys.argv[1]), Model.from_pretrained(sys.argv[1])
+assert not any(module.startswith("tutelage") for module in sys.modules)
+with torch.inference_mode():
+    probabilities = model(**tokenizer("a fine film", return_tensors="pt")).logits.softmax(-1)
+print(model.config.id2label[int(probabilities.argmax())], float(probabilities.max()))
+"""
+    command = [sys.executable, "-c", script, str(finished.path / name)]
+    label, score = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    expected = getattr(finished, name).predict(["a fine film"])[0]
+    assert label == expected["label"]
+    assert float(score) == pytest.approx(expected["score"], abs=1e-5)
+
+
+def test_the_bundle_answers_as_the_student_does(finished: pipeline.Run) -> None:
+    texts = [row["text"] for row in tiny_models.reviews()[:50]]
+    bundle = tutelage.load(finished.path / "bundle")
+    for one, other in zip(bundle.predict(texts), finished.student.predict(texts), strict=True):
+        assert one["scores"] == pytest.approx(other["scores"], abs=0.02)  # int8 where it was taken
+
+
+def test_running_again_does_nothing(finished: pipeline.Run) -> None:
+    listener = Listener()
+    before = content(finished.path / "student")
+    again = pipeline.run(finished.path / "recipe.yaml", progress=listener)
+    assert listener.done == []
+    assert content(finished.path / "student") == before
+    assert again.measurements == finished.measurements
+
+
+def test_the_recipe_is_kept_with_every_default(finished: pipeline.Run) -> None:
+    kept = yaml.safe_load((finished.path / "recipe.yaml").read_text())
+    assert kept["student"]["temperature"] == 1.0
+    assert kept["data"]["long_text"] == "truncate"
+
+
+def test_the_log_is_json_lines(finished: pipeline.Run) -> None:
+    events = [json.loads(line) for line in (finished.path / "log.jsonl").read_text().splitlines()]
+    assert events[0]["event"] == "run"
+    assert events[-1]["event"] == "finished"
+
+
+@pytest.fixture
+def copy(finished: pipeline.Run, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished.path, tmp_path / "copy"))
+
+
+def test_a_changed_student_keeps_teacher_and_signals(copy: Path, reviews: Path, bert: Path) -> None:
+    teacher = content(copy / "teacher")
+    signals = content(copy / "signals")
+    # The copied folder has another name, so its recipe differs by it: first settle that.
+    pipeline.run(recipe(reviews, bert, copy), resume=True)
+    changed = recipe(reviews, bert, copy, student={"epochs": 1, "control": False})
+    with pytest.raises(OutputError, match=r"student.epochs: 2 -> 1"):
+        pipeline.run(changed)
+    listener = Listener()
+    run = pipeline.run(changed, resume=True, progress=listener)
+    assert "Fine-tuning the teacher" not in listener.done
+    assert "Distilling the student" in listener.done
+    assert content(copy / "teacher") == teacher
+    assert content(copy / "signals") == signals
+    assert set(run.measurements.models) == {"teacher", "student", "baseline"}
+    assert run.measurements.against_control is None
+
+
+def test_a_folder_of_someone_else_is_left_alone(reviews: Path, bert: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(OutputError, match="no run has written"):
+        pipeline.run(recipe(reviews, bert, tmp_path))
+    assert content(tmp_path) == {"thesis.txt": b"mine"}
+
+
+def test_two_runs_in_one_folder_are_refused(copy: Path, reviews: Path, bert: Path) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", "import fcntl,sys\nf=open(sys.argv[1],'w')\nfcntl.flock(f,fcntl.LOCK_EX)\n"
+         "print('held',flush=True)\nsys.stdin.read()", str(copy / ".tutelage" / "lock")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(OutputError, match="another process"):
+            pipeline.run(recipe(reviews, bert, copy), resume=True)
+    finally:
+        holder.kill()
+        holder.communicate()
+
+
+def test_text_regression_needs_no_other_pipeline(reviews: Path, bert: Path, tmp_path: Path) -> None:
+    run = pipeline.run(recipe(reviews, bert, tmp_path / "run", task="text-regression", data={"label": "rating"}))
+    assert run.measurements.headline == "pearson"
+    assert set(run.bundle.predict(["a fine film"])[0]) == {"value"}
+    ratings = [float(row["rating"]) for row in tiny_models.reviews()]
+    values = [record["value"] for record in run.bundle.predict([row["text"] for row in tiny_models.reviews()])]
+    # In the user's own unit: neither standardised nor shifted.
+    assert sum(values) / len(values) == pytest.approx(sum(ratings) / len(ratings), abs=0.5)
+    assert run.teacher.predict(["a fine film"])[0]["value"] == pytest.approx(
+        run.student.predict(["a fine film"])[0]["value"], abs=4
+    )
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "t5"])
+def test_decoders_and_encoder_decoders_teach_too(kind: str, reviews: Path, tmp_path: Path) -> None:
+    folder = getattr(tiny_models, f"write_{kind}")(tmp_path / kind)
+    run = pipeline.run(recipe(reviews, folder, tmp_path / "run", student={"control": False, "vocabulary": "trim"}))
+    texts = [row["text"] for row in tiny_models.reviews()[:40]]
+    for one, other in zip(run.bundle.predict(texts), run.student.predict(texts), strict=True):
+        assert one["scores"] == pytest.approx(other["scores"], abs=0.02)
+
+
+def test_a_narrower_student_reads_long_texts_in_windows(reviews: Path, bert: Path, tmp_path: Path) -> None:
+    long = {"max_tokens": 16, "long_text": "window"}
+    run = pipeline.run(
+        recipe(reviews, bert, tmp_path / "run", data=long, student={"size": None, "layers": 1, "width": 16})
+    )
+    assert run.student.network.model.config.hidden_size == 16
+    text = " ".join(row["text"] for row in tiny_models.reviews()[:5])
+    one, other = run.bundle.predict([text])[0], run.student.predict([text])[0]
+    assert one["scores"] == pytest.approx(other["scores"], abs=0.02)
+    assert one["scores"] != pytest.approx(run.bundle.predict([text[:60]])[0]["scores"], abs=1e-6)
+
+
+def test_a_fitted_teacher_is_used_as_it_is(finished: pipeline.Run, reviews: Path, tmp_path: Path) -> None:
+    listener = Listener()
+    fitted = finished.path / "teacher"
+    run = pipeline.run(recipe(reviews, fitted, tmp_path / "run", student={"control": False}), progress=listener)
+    assert "Fine-tuning the teacher" not in listener.done
+    weights = "model.safetensors"
+    assert (run.path / "teacher" / weights).read_bytes() == (fitted / weights).read_bytes()
+
+
+def test_an_unfitted_teacher_cannot_be_used_as_it_is(reviews: Path, bert: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="has no head trained for these labels"):
+        pipeline.run(recipe(reviews, bert, tmp_path / "run", teacher={"fine_tune": False}))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("no-such-owner/no-such-model", "cannot be fetched from the hub"),
+        ("./no/such/folder", "does not exist"),
+    ],
+)
+def test_a_model_that_cannot_be_had_is_said_so(model: str, message: str, reviews: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=message):
+        pipeline.run(recipe(reviews, Path("x"), tmp_path / "run", teacher={"model": model}))
+
+
+def test_ctrl_c_prints_the_command_that_goes_on(reviews: Path, bert: Path, tmp_path: Path) -> None:
+    given = recipe(reviews, bert, tmp_path / "run", teacher={"epochs": 500, "patience": None})
+    file = tmp_path / "recipe.yaml"
+    file.write_text(yaml.safe_dump(given))
+    script = """
+import os, signal, sys, threading, time
+from pathlib import Path
+def interrupt():
+    while not list(Path(sys.argv[2]).rglob("step-*/manifest.json")):
+        time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=interrupt, daemon=True).start()
+sys.argv = ["tutelage", "run", sys.argv[1]]
+from tutelage.cli import main
+main()
+"""
+    environment = {**os.environ, "COLUMNS": "200"}
+    command = [sys.executable, "-c", script, str(file), str(tmp_path / "run")]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    assert ended.returncode == 130
+    assert f"tutelage run {file} --resume" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    steps = list((tmp_path / "run").rglob("step-*"))
+    assert steps
+    state = json.loads((max(steps) / "state.json").read_text())
+    assert state["step"] > 0
