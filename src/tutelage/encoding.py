@@ -24,9 +24,7 @@ class Reading:
     otherwise (2 MB of "!" took 10 s for 512 tokens)."""
 
 
-def encode(
-    tokenizer: Any, texts: Sequence[str], reading: Reading
-) -> tuple[list[list[int]], NDArray[np.int64]]:
+def encode(tokenizer: Any, texts: Sequence[str], reading: Reading) -> tuple[list[list[int]], NDArray[np.int64]]:
     """Encode N texts with a `tokenizers.Tokenizer` as S id sequences of at most `max_tokens`.
 
     Returns the sequences and the row (S,) each belongs to: rows in order, at least one sequence a row; more only when
@@ -49,9 +47,7 @@ def encode(
 def _prepare(tokenizer: Any, reading: Reading) -> None:
     """Set truncation, and no padding, on a tokenizer that may have come with other settings."""
     special = tokenizer.num_special_tokens_to_add(is_pair=False)
-    stride = (
-        min(reading.stride, max(reading.max_tokens - special - 1, 0)) if reading.long_text == "window" else 0
-    )
+    stride = min(reading.stride, max(reading.max_tokens - special - 1, 0)) if reading.long_text == "window" else 0
     current = tokenizer.truncation
     if not current or (current["max_length"], current["stride"]) != (reading.max_tokens, stride):
         tokenizer.enable_truncation(max_length=reading.max_tokens, stride=stride)

@@ -49,15 +49,17 @@ class RunFolder:
         that the change touches are done again.
         """
         run = cls(Path(recipe.output))
-        if run.path.exists() and not run.path.is_dir():
-            raise OutputError(f"the output {run.path} is a file", expected="a folder", cure="change `output`")
-        if run.path.exists() and any(run.path.iterdir()):
-            run._check_owner(recipe, resume=resume)
+        run.refuse_others(recipe, resume=resume)
         (run.path / _INSIDE).mkdir(parents=True, exist_ok=True)
         storage.write_text(run.path / RECIPE, recipes.dump(recipe))
         return run
 
-    def _check_owner(self, recipe: Recipe, *, resume: bool) -> None:
+    def refuse_others(self, recipe: Recipe, *, resume: bool) -> None:
+        """Raise `OutputError` when the folder is not this recipe's to write to; changes nothing."""
+        if self.path.exists() and not self.path.is_dir():
+            raise OutputError(f"the output {self.path} is a file", expected="a folder", cure="change `output`")
+        if not self.path.exists() or not any(self.path.iterdir()):
+            return
         if not (self.path / RECIPE).is_file():
             raise OutputError(
                 f"the output folder {self.path} holds files that no run has written",

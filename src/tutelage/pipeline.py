@@ -11,7 +11,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -38,11 +38,10 @@ from tutelage.errors import Interrupted
 from tutelage.evaluate import machine, measure, memory, speed
 from tutelage.evaluate.baseline import Baseline
 from tutelage.evaluate.intervals import Bootstrap
-from tutelage.evaluate.measure import Candidate
-from tutelage.evaluate.speed import Contender
+from tutelage.evaluate.measure import Player
 from tutelage.folder import LOG, RunFolder
 from tutelage.progress import Logged, Progress, Silent
-from tutelage.recipe import Recipe
+from tutelage.recipe import Precision, Recipe
 from tutelage.report import page
 from tutelage.report.card import card
 from tutelage.student import build, distil, initialise
@@ -204,9 +203,7 @@ class _Story:
         full = build.shape_of(teacher.model.config)
         layers = initialise.matched_layers(full.layers, shape.layers) if self.recipe.student.hidden else []
         wanted = Recording(teacher.task.width, tuple(layers), full.width if layers else 0)
-        signals = recording.record(
-            teacher, splits, wanted, folder=self.folder.signals, progress=self.progress
-        )
+        signals = recording.record(teacher, splits, wanted, folder=self.folder.signals, progress=self.progress)
         self.folder.finish("signals", signals.folder.name, started=started)
         return signals
 
@@ -214,13 +211,9 @@ class _Story:
         """The student before it has learned anything: the control starts from the very same."""
         words = vocabulary.keep(teacher.tokenizer)
         if self.recipe.student.vocabulary == "trim":
-            seen = [
-                teacher.tokenize(split.texts()) for name, split in corpus.splits.items() if name != "test"
-            ]
-            words = vocabulary.trim(teacher.tokenizer, seen)
-        student = initialise.create(
-            teacher, shape, tokenizer=words.tokenizer, kept=words.kept, seed=self.recipe.seed
-        )
+            seen = [teacher.tokenize(split.texts()) for name, split in corpus.splits.items() if name != "test"]
+            words = vocabulary.trim(teacher.tokenizer, seen, at_least=self.recipe.student.vocabulary_size)
+        student = initialise.create(teacher, shape, tokenizer=words.tokenizer, kept=words.kept, seed=self.recipe.seed)
         freeze = self.recipe.student.freeze_embeddings
         projected = shape.width != build.shape_of(teacher.model.config).width
         initialise.freeze_embeddings(student, frozen=not projected if freeze == "auto" else freeze)
@@ -260,7 +253,7 @@ class _Story:
                 progress=self.progress,
             )
             kept = self.folder.finish("compress", fingerprint, started=started, **made.as_dict())
-        return fingerprint, Graph(kept["file"], kept["precision"], tuple(kept["choices"]))
+        return fingerprint, Graph(**{**kept, "choices": tuple(kept["choices"])})
 
     def _prove(
         self,
@@ -276,107 +269,72 @@ class _Story:
         fingerprint = storage.fingerprint_of(name, control is None, self.recipe.evaluate.model_dump(), facts)
         if self.folder.done("evaluate", fingerprint, self.folder.measurements) is None:
             started = time.monotonic()
-            packed = self._pack(student, self.folder.export / made.file, made.precision, "student")
+            packed = self._pack(student, self.folder.export / made.file, made.precision, name="student")
             with self.progress.bar("Exporting the teacher, to compare", 1) as bar:
                 file = self.folder.export / "teacher.onnx"
                 export(teacher, file, texts=corpus["validation"].texts()[:16])
-                teacher_packed = self._pack(teacher, file, "fp32", "teacher")
+                teacher_packed = self._pack(teacher, file, "fp32", name="teacher")
                 bar.advance()
-            candidates = self._candidates(corpus, teacher, teacher_packed, student, packed, control, made)
-            measurements = self._measurements(corpus, candidates, made, facts)
+            players = self._players(corpus, teacher, teacher_packed, student, packed, made)
+            if control is not None:
+                players["control"] = self._network_player("No-distillation control", control, self.folder.control)
+            measurements = self._measurements(corpus, players, made, facts)
             measurements.save(self.folder.measurements)
             self.folder.finish("evaluate", fingerprint, started=started)
         return Measurements.load(self.folder.measurements)
 
-    def _candidates(
-        self,
-        corpus: Corpus,
-        teacher: Network,
-        teacher_packed: Bundle,
-        student: Network,
-        packed: Bundle,
-        control: Network | None,
-        made: Graph,
-    ) -> dict[str, Candidate]:
-        texts = corpus["test"].texts()
-        with self.progress.bar("Answering the test rows", 4) as bar:
-            baseline = Baseline.fit(corpus, seed=self.recipe.seed)
-            answers = {"baseline": baseline.predictions(texts)}
-            bar.advance()
-            answers["teacher"] = Predictor(teacher).predictions(texts)
-            bar.advance()
-            answers["student"] = packed.predictions(texts)
-            bar.advance()
-            if control is not None:
-                answers["control"] = Predictor(control).predictions(texts)
-            bar.advance()
-        contenders = [
-            Contender("teacher", "pytorch", speed.pytorch(teacher)),
-            Contender("teacher", "onnxruntime", speed.packed(teacher_packed)),
-            Contender("student", "onnxruntime", speed.packed(packed)),
-            Contender("student", "pytorch", speed.pytorch(student)),
-            Contender("baseline", "scikit-learn", lambda some, _: baseline.predictions(some), batches=(0,)),
-        ]
-        if control is not None:
-            contenders.append(Contender("control", "pytorch", speed.pytorch(control)))
-        chosen = texts[: self.recipe.evaluate.speed_rows]
-        speeds = speed.measure(contenders, chosen, progress=self.progress)
-        with self.progress.bar("Measuring memory", 2) as bar:
-            small = memory.of_bundle(packed.path, chosen, threads=self.threads)
-            bar.advance()
-            most = self.recipe.data.max_tokens
-            large = memory.of_network(self.folder.teacher, chosen, threads=self.threads, max_tokens=most)
-            bar.advance()
-
-        def candidate(
-            title: str, part: str, describes: str, parameters: int, size: int, **more: Any
-        ) -> Candidate:
-            mine = {runtime: figures for (model, runtime), figures in speeds.items() if model == part}
-            return Candidate(title, describes, answers[part], parameters, size, speeds=mine, **more)
-
-        found = {
-            "teacher": candidate(
-                "Teacher",
-                "teacher",
-                teacher.describe("fp32"),
-                teacher.parameters,
-                storage.size_of(self.folder.teacher),
-                deployed_in="pytorch",
-                footprint=large,
+    def _players(
+        self, corpus: Corpus, teacher: Network, teacher_packed: Bundle, student: Network, packed: Bundle, made: Graph
+    ) -> dict[str, Player]:
+        """Who is compared: the teacher as it was made and as ONNX, the student as it is deployed, the baseline."""
+        baseline = Baseline.fit(corpus, seed=self.recipe.seed)
+        first = self._network_player("Teacher", teacher, self.folder.teacher)
+        most = self.reading.max_tokens
+        return {
+            "teacher": replace(
+                first,
+                runs={**first.runs, "onnxruntime": speed.packed(teacher_packed)},
+                footprint=lambda texts: memory.of_network(
+                    self.folder.teacher, texts, threads=self.threads, max_tokens=most
+                ),
             ),
-            "student": candidate(
+            "student": Player(
                 "Student",
-                "student",
                 student.describe(made.precision),
-                student.parameters,
-                storage.size_of(packed.path),
+                packed.predictions,
+                {"onnxruntime": speed.packed(packed), "pytorch": speed.pytorch(student)},
                 deployed_in="onnxruntime",
-                footprint=small,
+                parameters=student.parameters,
+                size=storage.size_of(packed.path),
+                footprint=lambda texts: memory.of_bundle(packed.path, texts, threads=self.threads),
+            ),
+            "baseline": Player(
+                "TF-IDF + linear model",
+                baseline.describe(),
+                baseline.predictions,
+                {"scikit-learn": lambda texts, _: baseline.predictions(texts)},
+                deployed_in="scikit-learn",
+                parameters=baseline.parameters,
+                size=baseline.size,
             ),
         }
-        if control is not None:
-            found["control"] = candidate(
-                "No-distillation control",
-                "control",
-                control.describe("fp32") + ", on labels alone",
-                control.parameters,
-                storage.size_of(self.folder.control),
-                deployed_in="pytorch",
-            )
-        found["baseline"] = candidate(
-            "TF-IDF + linear model",
-            "baseline",
-            baseline.describe(),
-            baseline.parameters,
-            baseline.size,
-            deployed_in="scikit-learn",
+
+    def _network_player(self, title: str, network: Network, folder: Path) -> Player:
+        return Player(
+            title,
+            network.describe("fp32"),
+            Predictor(network).predictions,
+            {"pytorch": speed.pytorch(network)},
+            deployed_in="pytorch",
+            parameters=network.parameters,
+            size=storage.size_of(folder),
         )
-        return found
 
     def _measurements(
-        self, corpus: Corpus, candidates: dict[str, Candidate], made: Graph, facts: dict[str, Any]
+        self, corpus: Corpus, players: dict[str, Player], made: Graph, facts: dict[str, Any]
     ) -> Measurements:
         settings, test = self.recipe.evaluate, corpus["test"]
+        candidates = measure.examine(players, test.texts(), speed_rows=settings.speed_rows, progress=self.progress)
         bootstrap = Bootstrap(
             len(test), resamples=settings.resamples, confidence=settings.confidence, seed=self.recipe.seed
         )
@@ -395,7 +353,7 @@ class _Story:
             warnings=self.progress.warnings,
         )
 
-    def _pack(self, network: Network, file: Path, precision: str, name: str, card: str = "") -> Bundle:
+    def _pack(self, network: Network, file: Path, precision: Precision, *, name: str = "", card: str = "") -> Bundle:
         """A bundle around a graph: a draft to measure, or the real one once there is a card to go with it."""
         place = self.folder.bundle if card else self.folder.export / name
         with tempfile.TemporaryDirectory() as temporary:
@@ -422,5 +380,5 @@ class _Story:
 
     def _publish(self, student: Network, made: Graph, measurements: Measurements) -> None:
         """The bundle with its card, and the page."""
-        self._pack(student, self.folder.export / made.file, made.precision, "", card(measurements))
+        self._pack(student, self.folder.export / made.file, made.precision, card=card(measurements))
         page.write(measurements, self.folder.report)

@@ -6,32 +6,35 @@ The descriptions below are the reference: `tutelage init` and docs/reference are
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from tutelage import yaml_text
 from tutelage.errors import RecipeError
+from tutelage.recipe_problems import problems
 
+Precision = Literal["fp32", "int8"]
 TaskName = Literal["text-classification", "text-regression"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(min_length=1)]
 
 
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-Sources = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
+Sources = Annotated[list[Name], BeforeValidator(_as_list), Field(min_length=1)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=())
 
 
 class DataRecipe(_Part):
@@ -42,19 +45,15 @@ class DataRecipe(_Part):
     )
     validation: Sources | None = Field(None, description="like train; null takes a share of train")
     test: Sources | None = Field(None, description="like train; null takes a share of train")
-    text: str = Field("text", description="column of the text")
-    label: str = Field("label", description="column of the label")
+    text: Name = Field("text", description="column of the text")
+    label: Name = Field("label", description="column of the label")
     unlabelled: Sources | None = Field(None, description="more texts without labels, for the student")
     group: str | None = Field(None, description="column whose equal values stay in one split")
-    validation_share: Share = Field(
-        0.1, description="share of train that becomes validation, if none is given"
-    )
+    validation_share: Share = Field(0.1, description="share of train that becomes validation, if none is given")
     test_share: Share = Field(0.2, description="share of train that becomes test, if none is given")
     encoding: str = Field("utf-8", description="encoding of text files")
     normalise: bool = Field(True, description="mend broken Unicode, unify spaces, drop control characters")
-    deduplicate: bool = Field(
-        True, description="keep one of rows whose text is equal, and none that is in test"
-    )
+    deduplicate: bool = Field(True, description="keep one of rows whose text is equal, and none that is in test")
     max_bad_rows: Share = Field(0.01, description="stop when a larger share of the rows cannot be used")
     max_characters: Count = Field(100_000, description="a longer text is a bad row")
     max_tokens: int = Field(256, ge=8, description="tokens the model reads at once, special ones included")
@@ -67,14 +66,14 @@ class DataRecipe(_Part):
 class TrainingRecipe(_Part):
     """What every training has in common."""
 
-    epochs: Count = 3
-    learning_rate: Positive = 1e-4
-    batch_size: Count = 32
-    weight_decay: float = Field(0.01, ge=0)
-    warmup: Share = Field(0.1, description="share of the steps in which the learning rate rises")
-    patience: Count | None = Field(
-        2, description="stop after so many epochs without a better validation score"
+    epochs: Count = Field(3, description="passes over the training data")
+    learning_rate: Positive = Field(1e-4, description="peak learning rate")
+    batch_size: Count = Field(
+        32, description="rows behind each step; when memory does not suffice they are taken in parts"
     )
+    weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay of AdamW")
+    warmup: Share = Field(0.1, description="share of the steps in which the learning rate rises")
+    patience: Count | None = Field(2, description="stop after so many epochs without a better validation score")
     dropout: Share = Field(0.0, description="0 is faster and, for short fine-tuning, as good")
     clip: Positive = Field(1.0, description="largest gradient norm")
     on_nan: Literal["stop", "skip"] = Field("stop", description="what to do with a loss that is not finite")
@@ -98,29 +97,32 @@ class StudentRecipe(TrainingRecipe):
         "auto", description="a ready-made shape; null with layers / width given"
     )
     layers: Count | None = Field(None, description="Transformer layers")
-    width: Count | None = Field(
-        None, description="hidden size; the teacher's keeps its layers, less projects them"
-    )
+    width: Count | None = Field(None, description="hidden size; the teacher's keeps its layers, less projects them")
     heads: Count | None = Field(None, description="attention heads")
     feed_forward: Count | None = Field(None, description="inner size of the feed-forward blocks")
-    vocabulary: Literal["trim", "keep"] = Field(
-        "trim", description="drop tokens that the texts never use, or not"
+    vocabulary: Literal["trim", "keep"] = Field("trim", description="drop tokens that the texts never use, or not")
+    vocabulary_size: int = Field(
+        20_000, ge=0, description="when trimming: at least so many tokens, filled up with the language's most common"
     )
     epochs: Count = Field(4, description="passes over the transfer set")
-    learning_rate: Positive = Field(5e-4, description="peak learning rate")
-    alpha: float = Field(
-        1.0, ge=0, le=1, description="weight of the teacher; 1 - alpha is that of the labels"
-    )
-    temperature: Positive = Field(
-        1.0, description="softens both sides; the teacher's term is scaled by its square"
-    )
-    hidden: float = Field(
-        1.0, ge=0, description="weight of matching the teacher's pooled hidden states; 0: off"
-    )
+    learning_rate: Positive = Field(1e-3, description="peak learning rate")
+    alpha: float = Field(1.0, ge=0, le=1, description="weight of the teacher; 1 - alpha is that of the labels")
+    temperature: Positive = Field(1.0, description="softens both sides; the teacher's term is scaled by its square")
+    hidden: float = Field(1.0, ge=0, description="weight of matching the teacher's pooled hidden states; 0: off")
     freeze_embeddings: Literal["auto"] | bool = Field(
         "auto", description="leave the teacher's embeddings as they are; auto: when they were not projected"
     )
     control: bool = Field(True, description="also train the same student on labels alone")
+
+    @model_validator(mode="after")
+    def _has_a_shape(self) -> StudentRecipe:
+        if self.size is None and self.layers is None:
+            raise ValueError("with `size: null`, give at least `layers`")
+        if self.size not in (None, "auto") and any((self.layers, self.width, self.heads, self.feed_forward)):
+            raise ValueError("give either a `size` or a shape (layers, width ...), not both")
+        if self.width and self.heads and self.width % self.heads:
+            raise ValueError(f"width {self.width} cannot be divided into {self.heads} heads")
+        return self
 
 
 class CompressRecipe(_Part):
@@ -135,9 +137,7 @@ class CompressRecipe(_Part):
 class EvaluateRecipe(_Part):
     """How the figures are measured."""
 
-    resamples: Annotated[int, Field(ge=100)] = Field(
-        1000, description="bootstrap resamples behind each interval"
-    )
+    resamples: Annotated[int, Field(ge=100)] = Field(1000, description="bootstrap resamples behind each interval")
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(0.95, description="coverage of the intervals")
     speed_rows: Count = Field(512, description="test texts used to measure speed")
 
@@ -145,29 +145,19 @@ class EvaluateRecipe(_Part):
 class Recipe(_Part):
     """The whole recipe."""
 
-    task: TaskName = Field(
-        description="what the model does, by Hugging Face's pipeline name where one exists"
+    task: TaskName = Field(description="what the model does, by Hugging Face's pipeline name where one exists")
+    data: DataRecipe = Field(description="where the texts and labels are, and how they are made ready")
+    teacher: TeacherRecipe = Field(default_factory=TeacherRecipe, description="the large model")
+    student: StudentRecipe = Field(
+        default_factory=StudentRecipe, description="the small model, and how it learns from the teacher"
     )
-    data: DataRecipe
-    teacher: TeacherRecipe = Field(default_factory=TeacherRecipe)
-    student: StudentRecipe = Field(default_factory=StudentRecipe)
-    compress: CompressRecipe = Field(default_factory=CompressRecipe)
-    evaluate: EvaluateRecipe = Field(default_factory=EvaluateRecipe)
-    output: str = Field(description="folder of the run")
+    compress: CompressRecipe = Field(
+        default_factory=CompressRecipe, description="what happens to the student after training"
+    )
+    evaluate: EvaluateRecipe = Field(default_factory=EvaluateRecipe, description="how the figures are measured")
+    output: Name = Field(description="folder of the run")
     seed: int = Field(0, ge=0, description="every random choice derives from it")
     threads: Count | None = Field(None, description="CPU threads; null: all cores")
-
-    @model_validator(mode="after")
-    def _student_has_a_shape(self) -> Recipe:
-        shape = (self.student.layers, self.student.width, self.student.heads, self.student.feed_forward)
-        if self.student.size is None and self.student.layers is None:
-            raise ValueError("student: with `size: null`, give at least `layers`")
-        if self.student.size not in (None, "auto") and any(shape):
-            raise ValueError("student: give either a `size` or a shape (layers, width ...), not both")
-        width, heads = self.student.width, self.student.heads
-        if width and heads and width % heads:
-            raise ValueError(f"student: width {width} cannot be divided into {heads} heads")
-        return self
 
 
 def load(source: str | Path | Mapping[str, Any]) -> Recipe:
@@ -183,7 +173,7 @@ def load(source: str | Path | Mapping[str, Any]) -> Recipe:
 
 def dump(recipe: Recipe) -> str:
     """The recipe as YAML, every default written out."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return yaml_text.write(recipe.model_dump(mode="json"))
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -200,7 +190,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         near = [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
         hint = f"there is {', '.join(sorted(near)[:5])}" if near else "`tutelage init DATA` writes one"
@@ -208,11 +198,9 @@ def _parse(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(str(path), [f"the file cannot be read as UTF-8 text: {error}"]) from error
     try:
-        value = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
+        value = tomllib.loads(text) if path.suffix.lower() == ".toml" else yaml_text.read(text)
     except (yaml.YAMLError, tomllib.TOMLDecodeError) as error:
-        raise RecipeError(
-            str(path), [f"it is not valid {path.suffix[1:].upper() or 'YAML'}: {error}"]
-        ) from error
+        raise RecipeError(str(path), [f"it is not valid {path.suffix[1:].upper() or 'YAML'}: {error}"]) from error
     if not isinstance(value, dict):
         raise RecipeError(str(path), ["it must be a mapping with the keys task, data, output ..."])
     return value
@@ -222,31 +210,4 @@ def _validate(value: dict[str, Any], source: str) -> Recipe:
     try:
         return Recipe.model_validate(value)
     except ValidationError as error:
-        raise RecipeError(source, [_explain(problem) for problem in error.errors()]) from error
-
-
-def _explain(problem: Any) -> str:
-    place = ".".join(str(part) for part in problem["loc"] if not str(part).startswith("function-"))
-    if problem["type"] == "extra_forbidden":
-        return f"{place}: unknown key{_nearest(problem['loc'])}"
-    if problem["type"] == "missing":
-        return f"{place}: missing"
-    if problem["type"] == "value_error":
-        return str(problem["ctx"]["error"])
-    message = problem["msg"][0].lower() + problem["msg"][1:]
-    return f"{place}: {problem['input']!r} was given; {message}"
-
-
-def _nearest(location: tuple[Any, ...]) -> str:
-    part: type[BaseModel] = Recipe
-    for step in location[:-1]:
-        part = _model_of(part.model_fields[str(step)].annotation)
-    known = list(part.model_fields)
-    near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else f"; known here: {', '.join(known)}"
-
-
-def _model_of(annotation: Any) -> type[BaseModel]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next(_model_of(option) for option in get_args(annotation))
+        raise RecipeError(source, problems(error, Recipe)) from error

@@ -70,7 +70,7 @@ class ModelMeasurements(_Part):
     rows_per_second: dict[str, Figure] = Field(
         default_factory=dict, description="by runtime: pytorch, onnxruntime, scikit-learn; best batch of each"
     )
-    batch_size: dict[str, int] = Field(default_factory=dict, description="by runtime: the batch that was fastest")
+    batch_size: dict[str, int] = Field(default_factory=dict, description="by runtime: padded tokens in the batch that was fastest")
     latency_ms: dict[str, Figure] = Field(
         default_factory=dict, description="one row at a time: percentiles p50 and p95, in milliseconds"
     )

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from tutelage.recipe import Precision
 from tutelage.version import __version__
 
 FORMAT = 1
@@ -31,7 +32,7 @@ class Limits(BaseModel):
     max_characters: Annotated[int, Field(ge=1)] = Field(100_000, description="characters of a text that are read")
     normalise: bool = Field(True, description="whether texts go through `tutelage.text.normalise`")
     pad_id: Annotated[int, Field(ge=0)] = 0
-    precision: Literal["fp32", "int8"] = "fp32"
+    precision: Precision = "fp32"
     tutelage: str = Field(__version__, description="version that wrote the bundle")
 
     @model_validator(mode="after")

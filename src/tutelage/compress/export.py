@@ -75,23 +75,40 @@ def _write(network: Network, file: Path) -> None:
     network.model.eval()
     with warnings.catch_warnings(), _quiet("torch.onnx", "torch.export", "onnxscript"):
         warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            _Logits(network.model),
-            (ids, mask),
-            input_names=["input_ids", "attention_mask"],
-            output_names=["logits"],
-            dynamic_shapes={"input_ids": axes, "attention_mask": axes},
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
+        program = _traced(network.model, (ids, mask), axes)
     with storage.whole_file(file) as partial:
-        assert program is not None  # only other exporters return nothing
         program.save(str(partial), external_data=False)
         model = onnx.load(str(partial))
         # Shapes that the exporter noted while tracing contradict the quantised graph (ShapeInferenceError).
         del model.graph.value_info[:]
         onnx.save(model, str(partial))
+
+
+def _traced(model: Any, example: tuple[torch.Tensor, torch.Tensor], axes: dict[int, Any]) -> Any:
+    """The exported program. Fused attention of some architectures cannot be decomposed; plain attention can."""
+    fused = model.config._attn_implementation
+    for attention in dict.fromkeys((fused, "eager")):
+        model.set_attn_implementation(attention)
+        try:
+            return torch.onnx.export(
+                _Logits(model),
+                example,
+                input_names=["input_ids", "attention_mask"],
+                output_names=["logits"],
+                dynamic_shapes={"input_ids": axes, "attention_mask": axes},
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            problem = error
+        finally:
+            model.set_attn_implementation(fused)
+    raise TutelageError(
+        f"torch cannot export a {model.config.model_type} model to ONNX: {str(problem).splitlines()[0]}",
+        expected="an architecture that torch's exporter understands",
+        cure="choose another `teacher.model`, or a student with `width` below the teacher's (it is a BERT)",
+    ) from problem
 
 
 class _quiet:  # noqa: N801 - a context manager, used as a verb

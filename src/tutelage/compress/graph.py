@@ -11,7 +11,7 @@ from tutelage.artifacts.network import Network
 from tutelage.compress import quantize
 from tutelage.compress.export import export
 from tutelage.progress import Progress
-from tutelage.recipe import CompressRecipe
+from tutelage.recipe import CompressRecipe, Precision
 
 _CHECKED_ROWS = 64
 _JUDGED_ROWS = 4096
@@ -22,7 +22,7 @@ class Graph:
     """Which file to deploy, and what was decided on the way to it."""
 
     file: str
-    precision: str
+    precision: Precision
     choices: tuple[dict[str, Any], ...]
 
     def as_dict(self) -> dict[str, Any]:

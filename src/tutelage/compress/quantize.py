@@ -18,7 +18,7 @@ from tutelage import storage
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.tokens import Tokens
 from tutelage.compress.run import outputs, session
-from tutelage.recipe import CompressRecipe
+from tutelage.recipe import CompressRecipe, Precision
 
 _ROUNDS = 5
 _TIMED_ROWS = 256
@@ -28,7 +28,7 @@ _TIMED_ROWS = 256
 class Choice:
     """Which of two graphs was taken, why, and on what evidence."""
 
-    taken: str
+    taken: Precision
     why: str
     figures: dict[str, float]
 
@@ -63,12 +63,8 @@ def choose(
 
     The score lost is absolute, on the headline metric. With `int8` or `none` asked for, it is only measured.
     """
-    task = network.task
-    metric = task.headline
-    scores = [
-        metric.compute(task.predict(outputs(file, network, tokens, threads=threads)), targets)
-        for file in (fp32, quantised)
-    ]
+    metric = network.task.headline
+    scores = [_score(file, network, tokens=tokens, targets=targets, threads=threads) for file in (fp32, quantised)]
     lost = (scores[0] - scores[1]) * (1 if metric.higher_is_better else -1)
     ratio = _speed_ratio(fp32, quantised, network, tokens=tokens, threads=threads)
     figures = {
@@ -88,6 +84,11 @@ def choose(
             "fp32", f"int8 costs more than the allowed {settings.allowed_loss:g}: {measured}", figures
         )
     return Choice("int8", measured, figures)
+
+
+def _score(file: Path, network: Network, *, tokens: Tokens, targets: NDArray[np.float64], threads: int) -> float:
+    answers = network.task.predict(outputs(file, network, tokens, threads=threads))
+    return network.task.headline.compute(answers, targets)
 
 
 def _speed_ratio(fp32: Path, quantised: Path, network: Network, *, tokens: Tokens, threads: int) -> float:

@@ -6,6 +6,7 @@ Follows the idea of vocabulary trimming (Abdaoui et al. 2020, "Load What You Nee
 
 from __future__ import annotations
 
+import itertools
 import json
 import tempfile
 from collections.abc import Iterable
@@ -27,10 +28,11 @@ class Vocabulary:
     kept: tuple[int, ...]
 
 
-def trim(tokenizer: Any, seen: Iterable[Tokens]) -> Vocabulary:
+def trim(tokenizer: Any, seen: Iterable[Tokens], *, at_least: int = 0) -> Vocabulary:
     """A tokenizer with the tokens that occur in some texts, all specials and all single characters.
 
-    WordPiece, BPE and Unigram tokenizers are understood; any other is kept whole. The original is not changed.
+    When these are fewer than `at_least`, the language's most common tokens fill up: new texts hold words that these do
+    not, and the teacher's embeddings know them. Trained vocabularies list common tokens first. WordPiece, BPE and Unigram tokenizers are understood; any other is kept whole. The original is not changed.
     """
     used: set[int] = set()
     for tokens in seen:
@@ -39,11 +41,20 @@ def trim(tokenizer: Any, seen: Iterable[Tokens]) -> Vocabulary:
     trimmer = _TRIMMERS.get(description["model"].get("type", _guess_type(description["model"])))
     if trimmer is None:
         return keep(tokenizer)
+    used.update(_most_common(tokenizer, used, at_least))
     special = {int(token["id"]) for token in description["added_tokens"]} | set(tokenizer.all_special_ids)
     kept = sorted(trimmer(description["model"], used | special))
     place = {old: new for new, old in enumerate(kept)}
     _renumber(description, place)
     return Vocabulary(_rebuild(tokenizer, description), tuple(kept))
+
+
+def _most_common(tokenizer: Any, used: set[int], at_least: int) -> list[int]:
+    """Ids that fill a set up, in the order of the vocabulary, without the placeholders of BERT."""
+    missing = max(at_least - len(used), 0)
+    candidates = (index for index in range(len(tokenizer)) if index not in used)
+    real = (i for i in candidates if not str(tokenizer.convert_ids_to_tokens(i)).startswith("[unused"))
+    return list(itertools.islice(real, missing))
 
 
 def keep(tokenizer: Any) -> Vocabulary:

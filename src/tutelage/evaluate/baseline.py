@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tutelage.artifacts.corpus import Corpus
+
+# Thai, Lao, Tibetan, Burmese, Khmer, Japanese and Chinese: words are not spaced.
+_UNSPACED = re.compile("[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+_SAMPLE = 1000
+_MANY = 200
 
 
 @dataclass(frozen=True)
@@ -22,18 +28,9 @@ class Baseline:
     @classmethod
     def fit(cls, corpus: Corpus, *, seed: int) -> Baseline:
         """Fit on the training split: words and word pairs, or characters where words are not spaced."""
-        from sklearn.feature_extraction.text import TfidfVectorizer
-
-        texts = corpus["train"].texts()
-        spaced = np.mean([text.count(" ") + 1 for text in texts[:1000]]) > 3
-        features = TfidfVectorizer(
-            sublinear_tf=True,
-            min_df=2 if len(texts) > 200 else 1,
-            **({"ngram_range": (1, 2)} if spaced else {"analyzer": "char", "ngram_range": (1, 3)}),
-            token_pattern=r"(?u)\b\w+\b",
-        )
+        features, rows = _features(corpus["train"].texts())
         estimator = corpus.task.baseline(seed)
-        estimator.fit(features.fit_transform(texts), corpus["train"].targets)
+        estimator.fit(rows, corpus["train"].targets)
         return cls(features, estimator, corpus)
 
     def predictions(self, texts: list[str]) -> NDArray[np.float64]:
@@ -55,3 +52,25 @@ class Baseline:
         """Bytes of the weights and of the vocabulary with its inverse document frequencies."""
         words = sum(len(word.encode()) + 8 for word in self.features.vocabulary_)
         return int(self.estimator.coef_.nbytes + self.features.idf_.nbytes + words)
+
+
+def _features(texts: list[str]) -> tuple[Any, Any]:
+    """A fitted vectorizer, and its sparse rows (N, n-grams)."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    words = {"ngram_range": (1, 2), "token_pattern": r"(?u)\b\w+\b"}
+    characters = {"analyzer": "char", "ngram_range": (1, 3)}
+    often = 2 if len(texts) > _MANY else 1
+    for settings in [characters] if _unspaced(texts) else [words, characters]:
+        features = TfidfVectorizer(sublinear_tf=True, min_df=often, **settings)
+        try:
+            return features, features.fit_transform(texts)
+        except ValueError:  # nothing is left: emoji hold no word, and texts that share nothing none that occurs twice
+            continue
+    features = TfidfVectorizer(sublinear_tf=True, **characters)
+    return features, features.fit_transform(texts)
+
+
+def _unspaced(texts: list[str]) -> bool:
+    sample = "".join("".join(texts[:_SAMPLE]).split())
+    return len(_UNSPACED.findall(sample)) > len(sample) / 3

@@ -35,8 +35,6 @@ def _cpu() -> str:
     lines = dict(line.split("\t", 1) for line in text.split("\n\n")[0].splitlines() if "\t" in line)
     fields = {key.strip(): value.strip(": \t") for key, value in lines.items()}
     flags = fields.get("flags", "").split()
-    wide = next(
-        (name for name in ("amx_int8", "avx512_vnni", "avx_vnni", "avx512f", "avx2") if name in flags), ""
-    )
+    wide = next((name for name in ("amx_int8", "avx512_vnni", "avx_vnni", "avx512f", "avx2") if name in flags), "")
     name = fields.get("model name", platform.processor() or "unknown")
     return f"{name} ({wide})" if wide else name

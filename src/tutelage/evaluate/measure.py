@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,9 +22,11 @@ from tutelage.artifacts.measurements import (
     PanelData,
     Speedup,
 )
+from tutelage.evaluate import speed
 from tutelage.evaluate.intervals import Bootstrap, Resampled
 from tutelage.evaluate.memory import Footprint
-from tutelage.evaluate.speed import Speed
+from tutelage.evaluate.speed import Contender, Run, Speed
+from tutelage.progress import Progress
 from tutelage.recipe import Recipe
 from tutelage.tasks import Array, Task
 from tutelage.version import __version__
@@ -34,18 +36,64 @@ _SHOWN_CHARACTERS = 300
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """One model to be measured: what it predicts on the test rows, and what it costs."""
+class Player:
+    """A model that takes part: how it answers, and what it weighs."""
 
     title: str
     describes: str
-    predictions: Array
+    predict: Callable[[list[str]], Array]
+    runs: Mapping[str, Run]
+    """By runtime: what is timed."""
+    deployed_in: str
+    """The runtime it would be used in: its latency is shown, and its rate makes the speed-up."""
     parameters: int
     size: int
-    deployed_in: str
-    """The runtime it would be used in: its latency is shown."""
-    speeds: Mapping[str, Speed] = field(default_factory=dict)
-    footprint: Footprint | None = None
+    """Bytes on disk of what would be deployed."""
+    footprint: Callable[[list[str]], Footprint | None] | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A player after its turn."""
+
+    player: Player
+    predictions: Array
+    speeds: Mapping[str, Speed]
+    footprint: Footprint | None
+
+    @property
+    def rate(self) -> float:
+        """Rows a second in the runtime it would be used in."""
+        return self.speeds[self.player.deployed_in].rows_per_second
+
+
+def examine(
+    players: Mapping[str, Player], texts: list[str], *, speed_rows: int, progress: Progress
+) -> dict[str, Candidate]:
+    """Let all players answer all texts, then time them in turns on some of them."""
+    predictions, footprints = {}, {}
+    with progress.bar("Answering the test rows", len(players)) as bar:
+        for name, player in players.items():
+            predictions[name] = player.predict(texts)
+            bar.advance()
+    some = texts[:speed_rows]
+    contenders = [
+        Contender(name, runtime, run) for name, player in players.items() for runtime, run in player.runs.items()
+    ]
+    speeds = speed.measure(contenders, some, progress=progress)
+    with progress.bar("Measuring memory", len(players)) as bar:
+        for name, player in players.items():
+            footprints[name] = player.footprint(some) if player.footprint else None
+            bar.advance()
+    return {
+        name: Candidate(
+            player,
+            predictions[name],
+            {runtime: speeds[name, runtime] for runtime in player.runs},
+            footprints[name],
+        )
+        for name, player in players.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -61,8 +109,7 @@ def score(
 ) -> Scored:
     """Scores with intervals, and the student's paired comparisons with each of the others."""
     resampled = {
-        name: bootstrap.scores(task.metrics, candidate.predictions, targets)
-        for name, candidate in candidates.items()
+        name: bootstrap.scores(task.metrics, candidate.predictions, targets) for name, candidate in candidates.items()
     }
     models = {
         name: _model(task, candidate, targets, bootstrap.intervals(resampled[name]))
@@ -84,21 +131,21 @@ def _comparisons(headline: Mapping[str, Resampled], bootstrap: Bootstrap) -> dic
 def _model(
     task: Task, candidate: Candidate, targets: NDArray[np.float64], scores: dict[str, dict[str, float]]
 ) -> ModelMeasurements:
-    speeds = candidate.speeds
-    latency = speeds.get(candidate.deployed_in)
+    speeds, player = candidate.speeds, candidate.player
+    latency = speeds[player.deployed_in]
     more: dict[str, Any] = {}
     if candidate.footprint is not None:
         more["peak_memory_mb"] = candidate.footprint.peak_mb
         more["first_answer_seconds"] = candidate.footprint.first_answer_seconds
     return ModelMeasurements(
-        title=candidate.title,
-        describes=candidate.describes,
+        title=player.title,
+        describes=player.describes,
         scores={name: Interval(**figures) for name, figures in scores.items()},
-        parameters=candidate.parameters,
-        bytes=candidate.size,
+        parameters=player.parameters,
+        bytes=player.size,
         rows_per_second={runtime: speed.rows_per_second for runtime, speed in speeds.items()},
         batch_size={runtime: speed.batch_tokens for runtime, speed in speeds.items()},
-        latency_ms={"p50": latency.p50, "p95": latency.p95} if latency else {},
+        latency_ms={"p50": latency.p50, "p95": latency.p95},
         panels=[PanelData(**asdict(panel)) for panel in task.panels(candidate.predictions, targets)],
         **more,
     )
@@ -165,11 +212,11 @@ def assemble(
         resamples=recipe.evaluate.resamples,
         models=scored.models,
         speedup=Speedup(
-            value=_rate(student) / _rate(teacher),
-            of=f"student in {student.deployed_in}",
-            over=f"teacher in {teacher.deployed_in}",
+            value=student.rate / teacher.rate,
+            of=f"student in {student.player.deployed_in}",
+            over=f"teacher in {teacher.player.deployed_in}",
         ),
-        smaller=teacher.size / student.size,
+        smaller=teacher.player.size / student.player.size,
         choices=[Choice(**choice) for choice in choices],
         disagreements=disagreements(
             task, test.texts(), test.targets, teacher=teacher.predictions, student=student.predictions
@@ -181,7 +228,3 @@ def assemble(
         warnings=warnings,
         **scored.comparisons,
     )
-
-
-def _rate(candidate: Candidate) -> float:
-    return candidate.speeds[candidate.deployed_in].rows_per_second

@@ -66,9 +66,7 @@ def packed(bundle: Any) -> Run:
     return lambda texts, budget: bundle.predict(texts, batch_tokens=budget)
 
 
-def measure(
-    contenders: Sequence[Contender], texts: list[str], *, progress: Progress
-) -> dict[tuple[str, str], Speed]:
+def measure(contenders: Sequence[Contender], texts: list[str], *, progress: Progress) -> dict[tuple[str, str], Speed]:
     """Rows a second and latency of each, by (model, runtime)."""
     some = texts[: max(1, len(texts) // _SEARCH_SHARE)]
     result = {}

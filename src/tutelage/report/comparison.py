@@ -124,7 +124,7 @@ def _kept(measurements: Measurements) -> Row:
 def _speed(model: ModelMeasurements, runtime: str) -> Cell:
     rate = model.rows_per_second.get(runtime)
     batch = model.batch_size.get(runtime)
-    return Cell(number.significant(rate), f"batches of {batch}" if rate is not None and batch else "")
+    return Cell(number.significant(rate), f"{batch:,} tokens a batch" if rate is not None and batch else "")
 
 
 def _unit(value: float | None, unit: str) -> str:

@@ -57,12 +57,10 @@ class TextClassification(Task):
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> TextClassification:
         labels = value.get("labels")
-        if (
-            not isinstance(labels, list | tuple)
-            or len(labels) < 2
-            or not all(isinstance(x, str) for x in labels)
-        ):
-            raise ValueError("labels must be a list of at least two names")
+        if not isinstance(labels, list | tuple) or not all(isinstance(label, str) for label in labels):
+            raise ValueError("labels must be a list of names")
+        if len(set(labels)) < max(2, len(labels)):
+            raise ValueError("labels must be at least two names, no two the same")
         return cls(tuple(labels))
 
     def to_dict(self) -> dict[str, Any]:
@@ -166,9 +164,14 @@ class TextClassification(Task):
         )
 
     def _macro(self, which: int) -> Callable[[Array, Array], float]:
-        return lambda predictions, targets: float(
-            precision_recall_f1(confusion(predictions, targets))[which].mean()
-        )
+        """Mean over the classes that occur among targets or predictions, as scikit-learn's macro average."""
+
+        def compute(predictions: Array, targets: Array) -> float:
+            counts = confusion(predictions, targets)
+            occurs = (counts.sum(0) + counts.sum(1)) > 0
+            return float(precision_recall_f1(counts)[which][occurs].mean())
+
+        return compute
 
     def panels(self, predictions: Array, targets: Array) -> list[Panel]:
         counts = confusion(predictions, targets)
@@ -206,6 +209,8 @@ class TextClassification(Task):
 
 def label_name(value: Any) -> str:
     """A raw label of any type as its name: 1, 1.0 and "1" are the same class, True is "true"."""
+    if value is None:
+        raise ValueError("the label is missing")
     if isinstance(value, bool | np.bool_):
         return str(bool(value)).lower()
     if isinstance(value, float | np.floating):
@@ -278,8 +283,9 @@ def _reliability(predictions: Array, targets: Array) -> dict[str, list[float]]:
 
 
 def _natural(name: str) -> tuple[int, float, str]:
-    """Numbers in numeric order, before names."""
+    """Numbers in numeric order, before names; "nan" is a name, for it would have no place among numbers."""
     try:
-        return 0, float(name), name
+        number = float(name)
     except ValueError:
-        return 1, 0.0, name
+        number = math.nan
+    return (1, 0.0, name) if math.isnan(number) else (0, number, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -45,11 +46,20 @@ class TextRegression(Task):
                     expected="a number in every row",
                     cure="check `data.label`; for names use `task: text-classification`",
                 ) from error
-        spread = float(np.std(numbers)) if numbers else 0.0
-        if spread == 0.0:
+        if not numbers:
             raise DataError(
-                "all training labels are equal" if numbers else "no labels at all occur in the training data",
-                expected="numbers that differ",
+                "no labels at all occur in the training data",
+                expected="a number in every row",
+                cure="check `data.label`",
+            )
+        low, high = min(numbers), max(numbers)
+        with np.errstate(over="ignore", invalid="ignore"):
+            spread = float(np.std(numbers))
+        # The deviation of equal numbers may come out as 1e-17, and that of huge ones as infinite.
+        if low == high or not 0 < spread < math.inf:
+            raise DataError(
+                f"all training labels are {low:g}" if low == high else f"labels reach from {low:g} to {high:g}",
+                expected="numbers that differ, of ordinary size",
                 cure="check `data.label`",
             )
         return cls(float(np.mean(numbers)), spread)
@@ -60,9 +70,10 @@ class TextRegression(Task):
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> TextRegression:
-        mean, std = value.get("mean"), value.get("std")
-        if not isinstance(mean, int | float) or not isinstance(std, int | float) or not std > 0:
-            raise ValueError("mean and std must be numbers, std above 0")
+        mean, std = value.get("mean", math.nan), value.get("std", math.nan)
+        numbers = all(isinstance(number, int | float) and math.isfinite(number) for number in (mean, std))
+        if not numbers or std <= 0:
+            raise ValueError("mean and std must be finite numbers, std above 0")
         return cls(float(mean), float(std))
 
     def to_dict(self) -> dict[str, Any]:
@@ -78,7 +89,7 @@ class TextRegression(Task):
 
     def distribution(self, targets: Array) -> Panel:
         counts, edges = np.histogram(targets, bins=20)
-        labels = [f"{(low + high) / 2:.3g}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
+        labels = [f"{(low + high) / 2:.3g}" for low, high in itertools.pairwise(edges)]
         return Panel("histogram", "Distribution of the target", {"labels": labels, "counts": counts.tolist()})
 
     @property
@@ -134,8 +145,8 @@ class TextRegression(Task):
     def panels(self, predictions: Array, targets: Array) -> list[Panel]:
         keep = np.linspace(0, len(targets) - 1, min(len(targets), _SCATTER_POINTS)).astype(np.int64)
         scatter = {
-            "x": np.round(targets[keep], 5).tolist(),
-            "y": np.round(predictions[keep], 5).tolist(),
+            "x": _short(targets[keep]),
+            "y": _short(predictions[keep]),
             "x_title": "Label",
             "y_title": "Prediction",
         }
@@ -157,9 +168,11 @@ class TextRegression(Task):
 
 def pearson(predictions: Array, targets: Array) -> float:
     """Linear correlation; 0 when either side does not vary."""
+    if np.ptp(predictions) == 0 or np.ptp(targets) == 0:
+        return 0.0  # what rounding leaves of equal numbers would correlate with anything
     one, other = predictions - predictions.mean(), targets - targets.mean()
-    norm = math.sqrt(float((one * one).sum() * (other * other).sum()))
-    return float((one * other).sum() / norm) if norm > 0 else 0.0
+    norm = math.sqrt(float((one * one).sum())) * math.sqrt(float((other * other).sum()))
+    return min(1.0, max(-1.0, float((one * other).sum()) / norm)) if norm > 0 else 0.0
 
 
 def spearman(predictions: Array, targets: Array) -> float:
@@ -177,6 +190,11 @@ def mean_absolute_error(predictions: Array, targets: Array) -> float:
 def root_mean_squared_error(predictions: Array, targets: Array) -> float:
     """Root of the mean squared distance, in the target's unit."""
     return math.sqrt(float(np.square(predictions - targets).mean()))
+
+
+def _short(values: Array) -> list[float]:
+    """Six digits: more than a drawing shows, whatever the unit."""
+    return [float(f"{value:.6g}") for value in values.tolist()]
 
 
 def _number(value: Any) -> float:

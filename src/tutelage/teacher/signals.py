@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -82,7 +83,9 @@ def _records(
 
 
 def _name(network: Network, recording: Recording) -> str:
-    tokenizer = network.tokenizer.backend_tokenizer.to_str()
+    tokenizer = json.loads(network.tokenizer.backend_tokenizer.to_str())
+    # Set by whoever used the tokenizer last; what matters is the reading.
+    tokenizer["truncation"] = tokenizer["padding"] = None
     return storage.fingerprint_of(
         weights_fingerprint(network.model), tokenizer, asdict(network.reading), asdict(recording)
     )

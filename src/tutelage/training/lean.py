@@ -36,7 +36,7 @@ def used_embeddings(network: Network, texts: Sequence[Tokens]) -> Iterator[list[
     place = np.full(full.num_embeddings, -1, dtype=np.int32)
     place[used] = np.arange(len(used), dtype=np.int32)
     weight = full.weight.detach()[torch.from_numpy(used).long()].clone()
-    small = nn.Embedding(*weight.shape, _weight=weight)
+    small = nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight)
     small.weight.requires_grad_(full.weight.requires_grad)
     if full.padding_idx is not None and place[full.padding_idx] >= 0:
         small.padding_idx = int(place[full.padding_idx])

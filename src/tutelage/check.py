@@ -1,0 +1,184 @@
+"""Looking before running: is the recipe sound, is the data healthy, what will the run cost? Nothing is kept."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+
+from tutelage import recipe as recipes
+from tutelage.artifacts.batch import plan
+from tutelage.artifacts.corpus import Corpus
+from tutelage.artifacts.network import Network, forward
+from tutelage.artifacts.tokens import Tokens
+from tutelage.compress import vocabulary
+from tutelage.data.health import describe
+from tutelage.data.prepare import prepare
+from tutelage.encoding import Reading
+from tutelage.folder import RunFolder
+from tutelage.progress import Progress, Silent
+from tutelage.recipe import Recipe, TrainingRecipe
+from tutelage.student import build, initialise
+from tutelage.student.build import Shape
+from tutelage.teacher import load
+from tutelage.training.loop import set_dropout
+
+_TRIED_BATCHES = 3
+# Exports, answers, speed and memory, in seconds beside what the test rows take; measured on two cores.
+_EVALUATION = 45.0
+# Copies of a model's weights that a training keeps on disk at its end: two checkpoints (weights, and two moments each)
+# and the best weights.
+_COPIES = 7
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of one token in training and in reading, and bytes of the weights."""
+
+    training: float
+    reading: float
+    size: int
+
+
+def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None = None) -> list[str]:
+    """Validate a recipe and its data and estimate what the run costs on this machine, as lines of text.
+
+    The estimate comes from a few real training steps of the real models on the real texts. Raises the errors that the
+    run would raise.
+    """
+    shown = progress or Silent()
+    recipe = recipes.load(source)
+    RunFolder(Path(recipe.output)).refuse_others(recipe, resume=True)
+    with _quarantined() as (folder, left_at), _threads(recipe):
+        corpus = prepare(recipe, folder / "corpus", shown, left_at=left_at)
+        reading = Reading(recipe.data.max_tokens, recipe.data.long_text)
+        teacher, fitted = load.load(recipe.teacher.model, corpus.task, reading)
+        shape = build.choose(recipe.student, teacher.model.config)
+        with shown.bar("Trying a few steps", 2) as bar:
+            tokens = teacher.tokenize(corpus["train"].texts())
+            costs = [_cost(teacher, tokens, recipe.teacher)]
+            bar.advance()
+            student, kept = _student(corpus, teacher, shape, recipe)
+            costs.append(_cost(student, tokens_of(student, corpus), recipe.student))
+            bar.advance()
+        lines = [f"{recipe.task}: the recipe is sound.", "", *describe(corpus.health), ""]
+        trains = recipe.teacher.fine_tune is True or (recipe.teacher.fine_tune == "auto" and not fitted)
+        lines += [
+            f"teacher: {teacher.describe('fp32')}, {'fine-tuned' if trains else 'used as it is'}",
+            f"student: {shape.layers} layers x {shape.width}, feed-forward {shape.feed_forward}, {kept:,} tokens",
+            "",
+            *_estimate(recipe, corpus, tokens, costs, trains=trains),
+        ]
+    return lines
+
+
+def tokens_of(network: Network, corpus: Corpus) -> Tokens:
+    """The training texts as a network reads them."""
+    return network.tokenize(corpus["train"].texts())
+
+
+def _student(corpus: Corpus, teacher: Network, shape: Shape, recipe: Recipe) -> tuple[Network, int]:
+    words = vocabulary.keep(teacher.tokenizer)
+    if recipe.student.vocabulary == "trim":
+        words = vocabulary.trim(
+            teacher.tokenizer, [tokens_of(teacher, corpus)], at_least=recipe.student.vocabulary_size
+        )
+    student = initialise.create(teacher, shape, tokenizer=words.tokenizer, kept=words.kept, seed=recipe.seed)
+    initialise.freeze_embeddings(student, frozen=True)
+    return student, len(words.kept)
+
+
+def _cost(network: Network, tokens: Tokens, settings: TrainingRecipe) -> Cost:
+    batches = plan(tokens.lengths, batch_size=settings.batch_size, seed=0, epoch=0)[:_TRIED_BATCHES]
+    count = sum(int(tokens.lengths[rows].sum()) for rows in batches)
+    set_dropout(network.model, settings.dropout)
+
+    def read() -> None:
+        with torch.inference_mode():
+            for rows in batches:
+                forward(network.model, network.collate(tokens, rows))
+
+    trained = [parameter for parameter in network.model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=0.0, weight_decay=0.0, fused=True)
+
+    def learn() -> None:
+        for rows in batches:
+            outputs, _ = forward(network.model, network.collate(tokens, rows))
+            torch.autograd.backward(outputs.square().mean())
+            optimizer.step()
+            optimizer.zero_grad()
+
+    size = 4 * network.parameters
+    return Cost(_fastest(learn) / count, _fastest(read) / count, size)
+
+
+def _fastest(work: Callable[[], None]) -> float:
+    times = []
+    for _ in range(2):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def _estimate(recipe: Recipe, corpus: Corpus, tokens: Tokens, costs: list[Cost], *, trains: bool) -> list[str]:
+    teacher, student = costs
+    per_row = float(np.mean(tokens.lengths))
+    rows = {name: len(split) for name, split in corpus.splits.items()}
+    labelled = rows["train"] * per_row
+    transfer = labelled + rows.get("unlabelled", 0) * per_row
+    judged = (rows["validation"] + rows["test"]) * per_row
+    seconds = {
+        "teacher": recipe.teacher.epochs * labelled * teacher.training if trains else 0.0,
+        "signals": transfer * teacher.reading,
+        "student": recipe.student.epochs * transfer * student.training,
+        "control": recipe.student.epochs * labelled * student.training if recipe.student.control else 0.0,
+        "evaluation": _EVALUATION + judged * (teacher.reading + 2 * student.reading),
+    }
+    parts = ", ".join(f"{name} {_duration(value)}" for name, value in seconds.items() if value)
+    disk = (_COPIES + 2) * teacher.size + (_COPIES + 3) * student.size
+    memory = psutil.Process().memory_info().rss + (2 * teacher.size if trains else 0)
+    free = psutil.disk_usage(str(_existing(Path(recipe.output).absolute()))).free
+    lines = [
+        f"time: about {_duration(sum(seconds.values()))} ({parts}); early stopping may end sooner",
+        f"disk: at most {disk / 1e9:.2g} GB on the way ({free / 1e9:.3g} GB free)",
+        f"memory: about {memory / 1e9:.2g} GB ({psutil.virtual_memory().available / 1e9:.3g} GB available)",
+    ]
+    if disk > free:
+        lines.append("warning: the disk has too little room")
+    return lines
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _existing(path: Path) -> Path:
+    return next(parent for parent in (path, *path.parents) if parent.exists())
+
+
+@contextmanager
+def _quarantined() -> Iterator[tuple[Path, Path]]:
+    """A folder that vanishes, and a place outside it where a list of bad rows can still be read afterwards."""
+    with tempfile.TemporaryDirectory(prefix="tutelage-") as name:
+        yield Path(name), Path(tempfile.gettempdir()) / "tutelage-quarantine.jsonl"
+
+
+@contextmanager
+def _threads(recipe: Recipe) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(recipe.threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,117 @@
+"""The reference in docs/reference, written from the code: `python -m tutelage.reference`.
+
+    recipe.md                   every key of a recipe, from the models and their descriptions
+    cli.md                      every command and option, from the command line itself
+    measurements.schema.json    the JSON schema of `measurements.json`
+
+A test fails when what is committed is not what this writes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tutelage.artifacts import measurements
+from tutelage.recipe import Recipe
+from tutelage.storage import write_text
+
+FOLDER = Path("docs/reference")
+_MARK = "<!-- Written by `python -m tutelage.reference`; do not edit. -->"
+_WORDS = {
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "`true` or `false`",
+    "null": "`null`",
+}
+_BOUNDS = {
+    "minimum": "≥",
+    "exclusiveMinimum": ">",
+    "maximum": "≤",
+    "exclusiveMaximum": "<",
+}
+
+
+def write(folder: Path) -> list[Path]:
+    """Write every page into a folder and return their paths."""
+    recipe, commands, schema = folder / "recipe.md", folder / "cli.md", folder / "measurements.schema.json"
+    write_text(recipe, recipe_page())
+    write_text(commands, commands_page())
+    measurements.publish(schema)
+    return [recipe, commands, schema]
+
+
+def recipe_page() -> str:
+    """Every key of a recipe in Markdown, a table for each part."""
+    schema = Recipe.model_json_schema()
+    parts = {name: _part(value, schema) for name, value in schema["properties"].items()}
+    top = {name: value for name, value in schema["properties"].items() if parts[name] is None}
+    lines = [
+        "# The recipe",
+        "",
+        _MARK,
+        "",
+        "A YAML or TOML file. An unknown key is an error, and every problem is reported at once. Keys with the",
+        "default *required* must be given; all others may be left out.",
+        "",
+        *_table(top, schema.get("required", [])),
+    ]
+    for name, part in parts.items():
+        if part is not None:
+            lines += ["", f"## `{name}`", "", part["description"], ""]
+            lines += _table(part["properties"], part.get("required", []))
+    return "\n".join(lines) + "\n"
+
+
+def commands_page() -> str:
+    """Every command in Markdown, as typer's own generator writes it."""
+    command = [sys.executable, "-m", "typer", "tutelage.cli", "utils", "docs", "--name", "tutelage"]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    # Its list of commands cuts their descriptions short; the sections below it have them in full.
+    text = re.sub(r"\*\*Commands\*\*:\n\n(?:\* .*\n)+\n", "", text)
+    title, _, rest = text.partition("\n")
+    return f"{title.replace('`', '')}\n\n{_MARK}\n{rest.rstrip()}\n"
+
+
+def _part(value: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The schema of a part of the recipe, None for a plain value."""
+    name = value.get("$ref", "").rpartition("/")[2]
+    part: dict[str, Any] | None = schema["$defs"].get(name)
+    return part
+
+
+def _table(keys: Mapping[str, Mapping[str, Any]], required: list[str]) -> list[str]:
+    rows = ["| key | value | default | meaning |", "|---|---|---|---|"]
+    for name, value in keys.items():
+        default = "*required*" if name in required else f"`{_scalar(value.get('default'))}`"
+        rows.append(f"| `{name}` | {_in_words(value)} | {default} | {value['description']} |")
+    return rows
+
+
+def _in_words(value: Mapping[str, Any]) -> str:
+    """What a key takes: 'number > 0', '`a`, `b` or `null`' ..."""
+    if "anyOf" in value:
+        return " or ".join(map(_in_words, value["anyOf"]))
+    choices = value.get("enum", [value["const"]] if "const" in value else [])
+    if choices:
+        return ", ".join(f"`{_scalar(choice)}`" for choice in choices)
+    if value["type"] == "array":
+        one = _in_words(value["items"])
+        return f"{one} or list of {one}s"
+    bounds = [f"{words} {value[key]:g}" for key, words in _BOUNDS.items() if key in value]
+    return f"{_WORDS[value['type']]} {' and '.join(bounds)}".rstrip()
+
+
+def _scalar(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+if __name__ == "__main__":
+    for page in write(FOLDER):
+        sys.stdout.write(f"{page}\n")

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_models
+import torch
+from splits import split
+
+from tutelage.artifacts.first_token import only_first_token
+from tutelage.artifacts.network import Network
+from tutelage.compress import graph, quantize
+from tutelage.compress.export import export
+from tutelage.compress.run import outputs
+from tutelage.encoding import Reading
+from tutelage.errors import TutelageError
+from tutelage.progress import Silent
+from tutelage.recipe import CompressRecipe
+from tutelage.tasks import TextClassification
+from tutelage.teacher import load
+
+TASK = TextClassification(("negative", "positive"))
+TEXTS = [row["text"] for row in tiny_models.reviews()]
+
+
+def network(folder: Path, reading: Reading = Reading(48)) -> Network:
+    torch.manual_seed(0)
+    return load.load(str(folder), TASK, reading)[0]
+
+
+@pytest.mark.parametrize("kind", ["bert", "gpt2", "t5"])
+def test_the_graph_answers_as_pytorch_on_any_batch(kind: str, tmp_path: Path) -> None:
+    given = network(getattr(tiny_models, f"write_{kind}")(tmp_path / "model"))
+    made = export(given, tmp_path / "model.onnx", texts=TEXTS[:16])
+    assert made.difference < 1e-4
+    assert made.first_token_only == (kind == "bert")
+    tokens = given.tokenize(["a", *TEXTS[:70], " ".join(TEXTS[:4])])
+    np.testing.assert_allclose(outputs(made.file, given, tokens), given.outputs(tokens), atol=1e-4)
+
+
+def test_windows_are_pooled_alike(bert: Path, tmp_path: Path) -> None:
+    given = network(bert, Reading(16, "window", 4))
+    made = export(given, tmp_path / "model.onnx", texts=TEXTS[:16])
+    tokens = given.tokenize([" ".join(TEXTS[:5]), TEXTS[5]])
+    np.testing.assert_allclose(outputs(made.file, given, tokens), given.outputs(tokens), atol=1e-4)
+
+
+def test_the_file_stands_alone(bert: Path, tmp_path: Path) -> None:
+    export(network(bert), tmp_path / "model.onnx", texts=TEXTS[:4])
+    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_the_model_is_as_before_afterwards(bert: Path, tmp_path: Path) -> None:
+    given = network(bert)
+    tokens = given.tokenize(TEXTS[:8])
+    before = given.outputs(tokens)
+    with only_first_token(given.model) as applied:
+        assert applied
+        np.testing.assert_allclose(given.outputs(tokens), before, atol=1e-6)
+    np.testing.assert_array_equal(given.outputs(tokens), before)
+    batch = given.collate(tokens, np.arange(3))
+    states = given.model(batch.input_ids, batch.attention_mask, output_hidden_states=True).hidden_states
+    assert states[-1].shape == states[0].shape
+
+
+def test_a_graph_that_differs_is_refused(bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = network(bert)
+    monkeypatch.setattr("tutelage.compress.export.outputs", lambda file, n, tokens: n.outputs(tokens) + 0.01)
+    with pytest.raises(TutelageError, match=r"differs from the model by up to 0\.01"):
+        export(given, tmp_path / "model.onnx", texts=TEXTS[:4])
+
+
+def make(given: Network, folder: Path, **settings: object) -> graph.Graph:
+    targets = [float(row["label"] == "positive") for row in tiny_models.reviews()]
+    return graph.make(
+        given,
+        split(TEXTS, targets, "validation"),
+        CompressRecipe.model_validate(settings),
+        folder=folder,
+        threads=2,
+        progress=Silent(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("ratio", "lost", "taken", "why"),
+    [
+        (1.5, 0.0, "int8", "1.50 x as fast"),
+        (0.9, 0.0, "fp32", "not faster on this machine"),
+        (1.5, 0.05, "fp32", "costs more than the allowed 0.01"),
+    ],
+)
+def test_int8_is_taken_only_when_faster_and_good_enough(
+    bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ratio: float, lost: float, taken: str, why: str
+) -> None:
+    scores = iter([0.9, 0.9 - lost])
+    monkeypatch.setattr(quantize, "_speed_ratio", lambda *_, **__: ratio)
+    monkeypatch.setattr(quantize, "_score", lambda *_, **__: next(scores))
+    made = make(network(bert), tmp_path)
+    assert made.precision == taken
+    assert why in made.choices[1]["why"]
+    assert (tmp_path / made.file).is_file()
+
+
+def test_int8_is_smaller_and_close(tmp_path: Path) -> None:
+    given = network(tiny_models.write_bert(tmp_path / "model", width=64))
+    made = make(given, tmp_path / "out", quantize="int8")
+    assert made.precision == "int8"
+    files = [tmp_path / "out" / f"{name}.onnx" for name in ("fp32", "int8")]
+    assert files[1].stat().st_size < 0.55 * files[0].stat().st_size
+    tokens = given.tokenize(TEXTS[:100])
+    one, other = (outputs(file, given, tokens) for file in files)
+    assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.99
+
+
+def test_quantisation_can_be_off(bert: Path, tmp_path: Path) -> None:
+    made = make(network(bert), tmp_path, quantize="none")
+    assert made.precision == "fp32"
+    assert not (tmp_path / "int8.onnx").exists()

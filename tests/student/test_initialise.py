@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tiny_models
+import torch
+
+from tutelage.artifacts.network import Network
+from tutelage.compress import vocabulary
+from tutelage.encoding import Reading
+from tutelage.errors import ModelError
+from tutelage.recipe import StudentRecipe
+from tutelage.student import build, initialise
+from tutelage.student.build import Shape
+from tutelage.tasks import TextClassification
+from tutelage.teacher import load
+
+TASK = TextClassification(("negative", "positive"))
+TEXTS = [row["text"] for row in tiny_models.reviews()][:50]
+
+
+@pytest.fixture(params=["bert", "gpt2", "t5"])
+def teacher(request: pytest.FixtureRequest, tmp_path: Path) -> Network:
+    folder = getattr(tiny_models, f"write_{request.param}")(tmp_path)
+    torch.manual_seed(0)
+    return load.load(str(folder), TASK, Reading(48))[0]
+
+
+def create(teacher: Network, shape: Shape) -> Network:
+    words = vocabulary.keep(teacher.tokenizer)
+    return initialise.create(teacher, shape, tokenizer=words.tokenizer, kept=words.kept, seed=0)
+
+
+def test_a_student_of_the_teachers_shape_is_the_teacher(teacher: Network) -> None:
+    student = create(teacher, build.shape_of(teacher.model.config))
+    expected = teacher.outputs(teacher.tokenize(TEXTS))
+    assert student.outputs(student.tokenize(TEXTS)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_fewer_layers_are_taken_from_the_teacher(teacher: Network) -> None:
+    full = build.shape_of(teacher.model.config)
+    student = create(teacher, Shape(2, full.width, full.heads, full.feed_forward))
+    assert student.parameters < teacher.parameters
+    taken = {value.numpy().tobytes() for value in teacher.model.state_dict().values()}
+    assert all(value.numpy().tobytes() in taken for value in student.model.state_dict().values())
+
+
+def test_the_strongest_neurons_are_kept(tmp_path: Path) -> None:
+    """Neurons that add nothing go first: without them the outputs are the same."""
+    teacher = load.load(str(tiny_models.write_bert(tmp_path)), TASK, Reading(48))[0]
+    full = build.shape_of(teacher.model.config)
+    dead = torch.randperm(full.feed_forward, generator=torch.Generator().manual_seed(0))[: full.feed_forward // 2]
+    with torch.no_grad():
+        for layer in teacher.model.bert.encoder.layer:
+            layer.output.dense.weight[:, dead] = 0
+    student = create(teacher, Shape(full.layers, full.width, full.heads, full.feed_forward // 2))
+    expected = teacher.outputs(teacher.tokenize(TEXTS))
+    assert student.outputs(student.tokenize(TEXTS)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_narrow_student_has_projected_embeddings(teacher: Network) -> None:
+    student = create(teacher, Shape(2, 16, 4, 32))
+    assert student.model.config.model_type == "bert"
+    theirs, ours = (n.model.get_input_embeddings().weight.detach().float() for n in (teacher, student))
+    far, near = (torch.pdist(weights[:200]) for weights in (theirs, ours))
+    assert torch.corrcoef(torch.stack([far, near]))[0, 1] > 0.5
+    assert student.outputs(student.tokenize(TEXTS)).shape == (50, 2)
+
+
+@pytest.mark.parametrize(
+    ("teacher_layers", "student_layers", "expected"),
+    [(6, 2, [0, 5]), (6, 3, [0, 2, 5]), (12, 4, [0, 4, 7, 11]), (6, 1, [5]), (4, 4, [0, 1, 2, 3])],
+)
+def test_the_layer_map_is_uniform(teacher_layers: int, student_layers: int, expected: list[int]) -> None:
+    assert initialise.uniform(teacher_layers, student_layers) == expected
+
+
+def test_matched_states_end_with_the_last() -> None:
+    assert initialise.matched_layers(6, 2) == [3, 6]
+    assert initialise.matched_layers(12, 4) == [3, 6, 9, 12]
+    assert initialise.matched_layers(5, 5) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"width": 64}, "larger than the teacher's 32"),
+        ({"layers": 9}, "has 9 layers, the teacher 4"),
+        ({"heads": 3}, "cannot be divided into 3 heads"),
+        ({"feed_forward": 1000}, "feed-forward 1000 cannot be taken"),
+    ],
+)
+def test_an_impossible_shape_is_an_error(settings: dict[str, int], message: str, bert: Path) -> None:
+    teacher = load.load(str(bert), TASK, Reading(48))[0]
+    with pytest.raises(ModelError, match=message):
+        build.choose(StudentRecipe.model_validate(settings), teacher.model.config)
+
+
+def test_sizes_are_ordered(bert: Path) -> None:
+    config = load.load(str(bert), TASK, Reading(48))[0].model.config
+    tiny, small, medium = (
+        build.choose(StudentRecipe.model_validate({"size": size}), config) for size in ("tiny", "small", "medium")
+    )
+    assert tiny.width < small.width == medium.width
+    assert small.feed_forward < medium.feed_forward
+
+
+def test_the_same_seed_gives_the_same_student(bert: Path) -> None:
+    teacher = load.load(str(bert), TASK, Reading(48))[0]
+    one, other = (create(teacher, Shape(2, 16, 4, 32)).model.state_dict() for _ in range(2))
+    assert all(torch.equal(one[name], other[name]) for name in one)

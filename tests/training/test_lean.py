@@ -1,0 +1,98 @@
+"""Less work, the same training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny_models
+import torch
+
+from tutelage.artifacts.network import Network, forward
+from tutelage.encoding import Reading
+from tutelage.tasks import TextClassification
+from tutelage.teacher import load
+from tutelage.training.lean import needed_positions, used_embeddings
+
+TEXTS = [row["text"] for row in tiny_models.reviews()][:24]
+TASK = TextClassification(("negative", "positive"))
+
+
+def network(folder: Path) -> Network:
+    torch.manual_seed(0)
+    return load.load(str(folder), TASK, Reading(32))[0]
+
+
+@pytest.fixture(params=["bert", "gpt2", "t5"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    made: Path = getattr(tiny_models, f"write_{request.param}")(tmp_path)
+    return made
+
+
+def step(given: Network, tokens: Any, optimizer: torch.optim.Optimizer) -> float:
+    rows = np.arange(len(tokens))
+    outputs, _ = forward(given.model, given.collate(tokens, rows))
+    loss = TASK.label_loss(outputs, torch.tensor(rows % 2)).mean()
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss.item()
+
+
+def trained(given: Network, tokens: Any) -> list[float]:
+    optimizer = torch.optim.SGD(given.model.parameters(), lr=0.1)
+    given.model.eval()
+    return [step(given, tokens, optimizer) for _ in range(5)]
+
+
+def test_training_on_the_used_embeddings_is_the_same_training(folder: Path) -> None:
+    plain, lean = network(folder), network(folder)
+    expected = trained(plain, plain.tokenize(TEXTS))
+    before = lean.model.config.pad_token_id
+    with used_embeddings(lean, [lean.tokenize(TEXTS), lean.tokenize(TEXTS[:2])]) as (tokens, _):
+        found = trained(lean, tokens)
+    assert found == pytest.approx(expected, abs=1e-5)
+    assert lean.model.config.pad_token_id == before
+    for name, value in plain.model.state_dict().items():
+        torch.testing.assert_close(lean.model.state_dict()[name], value, rtol=0, atol=1e-5)
+
+
+def test_unused_rows_of_the_embedding_stay_out_of_the_optimizer(bert: Path) -> None:
+    given = network(bert)
+    full = given.model.get_input_embeddings().num_embeddings
+    with used_embeddings(given, [given.tokenize(TEXTS[:3])]):
+        assert given.model.get_input_embeddings().num_embeddings < full / 4
+    assert given.model.get_input_embeddings().num_embeddings == full
+
+
+def test_shared_embeddings_are_left_alone(tmp_path: Path) -> None:
+    given = network(tiny_models.write_t5(tmp_path))
+    tokens = given.tokenize(TEXTS[:3])
+    with used_embeddings(given, [tokens]) as (same,):
+        assert same is tokens
+
+
+def test_the_last_layer_for_the_first_token_trains_the_same(bert: Path) -> None:
+    plain, lean = network(bert), network(bert)
+    expected = trained(plain, plain.tokenize(TEXTS))
+    tokens = lean.tokenize(TEXTS)
+    with needed_positions(lean, tokens, dropout=0.0) as applied:
+        assert applied
+        found = trained(lean, tokens)
+    assert found == pytest.approx(expected, abs=1e-5)
+    for name, value in plain.model.state_dict().items():
+        torch.testing.assert_close(lean.model.state_dict()[name], value, rtol=0, atol=1e-5)
+
+
+def test_a_head_that_reads_other_tokens_gets_them_all(tmp_path: Path) -> None:
+    given = network(tiny_models.write_gpt2(tmp_path))
+    with needed_positions(given, given.tokenize(TEXTS), dropout=0.0) as applied:
+        assert not applied
+
+
+def test_not_with_dropout(bert: Path) -> None:
+    given = network(bert)
+    with needed_positions(given, given.tokenize(TEXTS), dropout=0.1) as applied:
+        assert not applied
