@@ -37,7 +37,10 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         sys.exit(130)
     except ModuleNotFoundError as error:
-        _complain(_missing(error))
+        package = (error.name or "tutelage").partition(".")[0]
+        if package == "tutelage":
+            raise  # ours to mend, not the user's
+        _complain(_missing(package))
         sys.exit(2)
     sys.exit(0)
 
@@ -70,6 +73,7 @@ def init(
 @app.command()
 def check(recipe: RecipeFile) -> None:
     """Validate a recipe and its data, show their health and what the run will cost. Writes nothing."""
+    _told_at_once(recipe)
     from tutelage.check import check as examine
     from tutelage.console import Terminal
 
@@ -85,6 +89,7 @@ def run(
     ] = False,
 ) -> None:
     """Run a recipe: teacher, student, figures, bundle, report."""
+    _told_at_once(recipe)
     from tutelage import pipeline
     from tutelage.console import Terminal
 
@@ -111,6 +116,7 @@ def predict(
     file: Annotated[
         Path | None, typer.Argument(help="CSV, TSV, JSONL, Parquet or plain lines", show_default=False)
     ] = None,
+    *,
     text: Annotated[list[str] | None, typer.Option("--text", "-t", help="a text; may be given several times")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="JSONL file; screen if not given")] = None,
     column: Annotated[str | None, typer.Option(help="column of the text")] = None,
@@ -146,6 +152,7 @@ def predict(
 @app.command()
 def serve(
     bundle: BundleFolder,
+    *,
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8000,
     token_file: Annotated[
@@ -183,6 +190,13 @@ def _version(
         raise typer.Exit
 
 
+def _told_at_once(recipe: Path) -> None:
+    """Read a recipe for its problems alone: torch takes seconds to import, a typing error should not."""
+    from tutelage import recipe as recipes
+
+    recipes.load(recipe)
+
+
 def _show(finished: Run, example: str = "...") -> None:
     """The answer, where the rest is, and what to type next."""
     from rich.console import Console
@@ -199,19 +213,16 @@ def _show(finished: Run, example: str = "...") -> None:
 
 def _complain(error: TutelageError) -> None:
     from rich.console import Console
+    from rich.text import Text
 
-    Console(stderr=True, highlight=False).print(f"[red]error:[/] {_escape(str(error))}", soft_wrap=True)
-
-
-def _escape(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+    # As text and not as markup: a label or a path may hold square brackets.
+    line = Text.assemble(("error:", "red"), " ", str(error))
+    Console(stderr=True, highlight=False).print(line, soft_wrap=True)
 
 
-def _missing(error: ModuleNotFoundError) -> TutelageError:
+def _missing(package: str) -> TutelageError:
     return UserError(
-        f"this command needs the Python package {error.name!r}, which is not installed",
+        f"this command needs the Python package {package!r}, which is not installed",
         expected="the training extra",
         cure="pip install 'tutelage[train]'",
     )

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from rich.text import Text
 
 from tutelage.progress import Bar
 
@@ -17,18 +18,18 @@ _LOG_EVERY = 15.0
 
 
 class Terminal:
-    """Implements `progress.Progress`."""
+    """Implements `progress.Progress`. What is said is text, not markup: labels and paths hold square brackets."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True, highlight=False)
 
     def say(self, text: str) -> None:
         """One line that stays."""
-        self.console.print(text, soft_wrap=True)
+        self.console.print(Text(text), soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """One yellow line that stays."""
-        self.console.print(f"[yellow]![/] {text}", soft_wrap=True)
+        self.console.print(Text.assemble(("!", "yellow"), " ", text), soft_wrap=True)
 
     @contextmanager
     def bar(self, title: str, total: float) -> Iterator[Bar]:

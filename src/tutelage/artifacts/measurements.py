@@ -1,7 +1,7 @@
 """Every figure of a run, with its interval: what `measurements.json` holds.
 
-The contract grows, never breaks: unknown keys are kept when read, nearly every key may be missing, and a figure
-that could not be measured is null. The JSON schema is published in docs/reference; `publish` writes it.
+The contract grows, never breaks: unknown keys are kept when read, nearly all may be missing, and a figure that
+could not be measured is null. The JSON schema is published in docs/reference; `publish` writes it.
 """
 
 from __future__ import annotations
@@ -70,11 +70,16 @@ class ModelMeasurements(_Part):
     rows_per_second: dict[str, Figure] = Field(
         default_factory=dict, description="by runtime: pytorch, onnxruntime, scikit-learn; best batch of each"
     )
-    batch_size: dict[str, int] = Field(default_factory=dict, description="by runtime: padded tokens in the batch that was fastest")
+    batch_size: dict[str, int] = Field(
+        default_factory=dict, description="by runtime: padded tokens in the batch that was fastest"
+    )
     latency_ms: dict[str, Figure] = Field(
         default_factory=dict, description="one row at a time: percentiles p50 and p95, in milliseconds"
     )
     peak_memory_mb: Figure = Field(None, description="of a process that loads and runs only this model")
+    first_answer_seconds: Figure = Field(
+        None, description="from the start of a fresh process to its first answer, loading included"
+    )
     panels: list[PanelData] = Field(default_factory=list)
 
 

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 
 from tutelage.artifacts.measurements import Interval, Measurements
 from tutelage.report import number
+from tutelage.report.comparison import spelled
 
 
 @dataclass(frozen=True)
 class Phrase:
-    """A piece of a sentence; `strong` pieces are the figures that a hurried reader looks for."""
+    """A piece of a sentence: `strong` is a figure that a hurried reader looks for, `faint` is its interval."""
 
     text: str
     strong: bool = False
+    faint: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,14 +47,15 @@ def headline(measurements: Measurements) -> list[Phrase]:
         pieces = [
             Phrase("The student keeps "),
             Phrase(number.percent(kept.value), strong=True),
-            Phrase(f" {interval} of the teacher’s {title}" if interval else f" of the teacher’s {title}"),
+            *_faint(interval),
+            Phrase(f" of the teacher’s {title}"),
         ]
     else:
         score = _score(measurements, "student")
         pieces = [
             Phrase(f"The student’s {title} is "),
             Phrase(number.score(score.value, metric), strong=True),
-            Phrase(f" {number.interval(score, metric)}".rstrip()),
+            *_faint(number.interval(score, metric)),
         ]
     wins = _wins(measurements)
     for position, win in enumerate(wins):
@@ -79,9 +82,7 @@ def verdict(measurements: Measurements) -> Verdict:
     title = lowered(metric.title)
     figure = f"{number.difference(gain.value, metric)} {number.interval(gain, metric)}".rstrip()
     if gain.low is None or gain.high is None:
-        return Verdict(
-            "unknown", "The gain has no interval", f"Distillation changed the {title} by {figure}."
-        )
+        return Verdict("unknown", "The gain has no interval", f"Distillation changed the {title} by {figure}.")
     low, high = (gain.low, gain.high) if metric.higher_is_better else (-gain.high, -gain.low)
     if low > 0:
         return Verdict(
@@ -133,7 +134,8 @@ def tiles(measurements: Measurements) -> list[Tile]:
         interval = number.interval(student, metric)
         found.append(Tile(title, number.score(student.value, metric), interval, "student, on the test rows"))
     if speedup is not None and speedup.value is not None:
-        note = f"{speedup.of} over {speedup.over}" if speedup.of and speedup.over else "rows per second"
+        told = f"{spelled(speedup.of)} over {spelled(speedup.over)}"
+        note = told if speedup.of and speedup.over else "rows per second"
         found.append(Tile(*_factor(speedup.value, "faster", "slower"), "", note))
     if measurements.smaller is not None:
         sizes = [
@@ -141,9 +143,7 @@ def tiles(measurements: Measurements) -> list[Tile]:
             for role in ("student", "teacher")
             if role in measurements.models
         ]
-        found.append(
-            Tile(*_factor(measurements.smaller, "smaller", "larger"), "", " instead of ".join(sizes))
-        )
+        found.append(Tile(*_factor(measurements.smaller, "smaller", "larger"), "", " instead of ".join(sizes)))
     if gain is not None and gain.value is not None:
         figure, interval = number.difference(gain.value, metric), number.interval(gain, metric)
         found.append(Tile("by distilling", figure, interval, "over the same student on labels alone"))
@@ -162,6 +162,10 @@ def _wins(measurements: Measurements) -> list[list[Phrase]]:
     if measurements.smaller is not None:
         found.append(_factor(measurements.smaller, "smaller", "larger"))
     return [[Phrase(figure, strong=True), Phrase(f" {caption}")] for caption, figure in found]
+
+
+def _faint(interval: str) -> list[Phrase]:
+    return [Phrase(" "), Phrase(interval, faint=True)] if interval else []
 
 
 def _factor(value: float, more: str, less: str) -> tuple[str, str]:

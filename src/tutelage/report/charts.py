@@ -188,9 +188,7 @@ def _log_ticks(axes: Any, places: Sequence[float]) -> None:
     margin = max(0.08 * (high - low), 0.1)
     low, high = low - margin, high + margin
     steps = (1, 2, 5) if high - low < 2.2 else (1, 3) if high - low < 3.2 else (1,)
-    ticks = [
-        factor * 10.0**decade for decade in range(math.floor(low), math.ceil(high) + 1) for factor in steps
-    ]
+    ticks = [factor * 10.0**decade for decade in range(math.floor(low), math.ceil(high) + 1) for factor in steps]
     ticks = [tick for tick in ticks if low <= math.log10(tick) <= high]
     axes.set_xlim(low, high)
     axes.set_xticks([math.log10(tick) for tick in ticks], [f"{tick:,.10g}" for tick in ticks])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from tutelage.artifacts.measurements import Interval, Measurements, MetricInfo, ModelMeasurements
@@ -10,7 +11,7 @@ from tutelage.report import number
 TITLES = {
     "teacher": "Teacher",
     "student": "Student",
-    "control": "No distillation",
+    "control": "Control",
     "baseline": "Baseline",
 }
 RUNTIMES = {"pytorch": "PyTorch", "onnxruntime": "ONNX Runtime", "scikit-learn": "scikit-learn"}
@@ -53,6 +54,19 @@ def runtime_title(runtime: str) -> str:
     return RUNTIMES.get(runtime, runtime)
 
 
+def subtitle_of(measurements: Measurements, role: str) -> str:
+    """A model's own name, where it says more than `title_of`."""
+    own = measurements.models[role].title
+    return "" if own.casefold() == title_of(measurements, role).casefold() else own
+
+
+def spelled(text: str) -> str:
+    """Runtimes inside a text in their own spelling."""
+    for runtime, title in RUNTIMES.items():
+        text = re.sub(rf"\b{runtime}\b", title, text)
+    return text
+
+
 def main_runtime(measurements: Measurements, role: str) -> str | None:
     """The runtime a model is compared in: the teacher's is PyTorch, any other's is its fastest."""
     rates = {name: rate for name, rate in measurements.models[role].rows_per_second.items() if rate}
@@ -77,6 +91,8 @@ def comparison(measurements: Measurements) -> list[Row]:
     for key, note in (("p50", "median"), ("p95", "95th percentile")):
         cells = [Cell(_unit(model.latency_ms.get(key), "ms")) for model in models.values()]
         rows.append(Row("One row at a time", cells, note))
+    first = [Cell(number.seconds(model.first_answer_seconds)) for model in models.values()]
+    rows.append(Row("First answer", first, "of a fresh process"))
     rows.append(Row("Peak memory", [Cell(_unit(model.peak_memory_mb, "MB")) for model in models.values()]))
     return [row for row in rows if any(cell.figure != number.NONE for cell in row.cells)]
 

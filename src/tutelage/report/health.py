@@ -23,38 +23,33 @@ class SplitHealth:
 
 @dataclass(frozen=True)
 class Health:
-    """What is known of the data of a run."""
+    """What is known of the data of a run; `sources` has counts by reason for each thing the recipe named."""
 
     splits: list[SplitHealth]
     columns: list[str]
-    findings: list[tuple[str, str]]
+    sources: dict[str, dict[str, str]]
+    reasons: list[str]
     warnings: list[str]
 
 
-_FINDINGS = {
-    "duplicates": "duplicate texts",
-    "conflicts": "equal texts with different labels",
-    "overlap": "texts shared by training and test",
+_COUNTS = {
+    "read": "rows read",
+    "duplicates": "duplicates",
+    "conflicts": "equal texts, other labels",
+    "overlap": "also in another split",
 }
 
 
 def health(data: Mapping[str, Any]) -> Health:
     """Of the `data` part of the measurements; see `data.health`."""
-    splits = [
-        _split(str(name), split) for name, split in _mapping(data.get("splits")).items() if _mapping(split)
-    ]
-    findings = [
-        (caption, _amount(data[key])) for key, caption in _FINDINGS.items() if data.get(key) is not None
-    ]
-    bad = _mapping(data.get("bad_rows"))
-    findings += [(f"bad rows: {reason}", _amount(count)) for reason, count in bad.items()]
-    if "bad_rows" in data and not bad:
-        findings.append(("bad rows", "0"))
+    splits = [_split(str(name), split) for name, split in _mapping(data.get("splits")).items() if _mapping(split)]
+    sources = {str(name): _counts(role) for name, role in _mapping(data.get("roles")).items() if _mapping(role)}
     warnings = data.get("warnings")
     return Health(
         splits,
         list(dict.fromkeys(name for split in splits for name in split.figures)),
-        findings,
+        sources,
+        list(dict.fromkeys(reason for counts in sources.values() for reason in counts)),
         [str(warning) for warning in warnings] if isinstance(warnings, list) else [],
     )
 
@@ -71,21 +66,20 @@ def _split(name: str, split: Mapping[str, Any]) -> SplitHealth:
     if spread:
         kind, content = panels.view(str(spread.get("kind")), _mapping(spread.get("data")), name=name)
     figures = {
-        f"characters, {str(key).replace('_', ' ')}": number.count(value)
+        f"characters, {str(key).replace('_', ' ')}": _amount(value)
         for key, value in _mapping(split.get("characters")).items()
-        if isinstance(value, int | float)
     }
-    rows = split.get("rows")
-    return SplitHealth(name, _amount(rows), figures, str(spread.get("title", "")), kind, content)
+    shown = f"{name}, a share of train" if split.get("made_from_train") else name
+    return SplitHealth(shown, _amount(split.get("rows")), figures, str(spread.get("title", "")), kind, content)
+
+
+def _counts(role: Mapping[str, Any]) -> dict[str, str]:
+    counts = {caption: _amount(role[key]) for key, caption in _COUNTS.items() if key in role}
+    return counts | {str(reason): _amount(count) for reason, count in _mapping(role.get("bad")).items()}
 
 
 def _amount(value: Any) -> str:
-    """A count, a list of what was counted, or counts by something."""
-    if isinstance(value, list | tuple):
-        return f"{len(value):,}"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{_amount(count)} {str(name).replace('_', ' ')}" for name, count in value.items())
-    return f"{value:,}" if isinstance(value, int | float) else str(value) if value else number.NONE
+    return f"{value:,}" if isinstance(value, int | float) else number.NONE
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -60,6 +60,7 @@ def html(measurements: Measurements) -> str:
         "headline_title": answer.lowered(metric.title),
         "machine_titles": _MACHINE,
         "plain": _plain,
+        "figure": _figure,
         "per_class_rows": panels.per_class_rows,
     }
     return render("page.html.jinja", **values, sections=_sections(measurements, values))
@@ -84,6 +85,7 @@ def _models(measurements: Measurements) -> dict[str, Any]:
     return {
         "roles": roles,
         "titles": {role: comparison.title_of(measurements, role) for role in roles},
+        "subtitles": {role: comparison.subtitle_of(measurements, role) for role in roles},
         "runtimes": {role: comparison.runtime_title(name) if name else "" for role, name in runtimes.items()},
         "hollow": charts.runtimes_shown(measurements),
         "comparison": comparison.comparison(measurements),
@@ -126,7 +128,7 @@ def _sections(measurements: Measurements, values: Mapping[str, Any]) -> dict[str
         "closer": values["groups"],
         "differences": measurements.disagreements,
         "choices": measurements.choices,
-        "data": told.splits or told.findings or told.warnings,
+        "data": told.splits or told.sources or told.warnings,
         "training": values["curves"] or values["times"],
         "recipe": values["recipe"],
     }
@@ -150,6 +152,12 @@ def _day(created: str) -> str:
     except ValueError:
         return created
     return f"{moment.day} {moment:%B %Y, %H:%M}"
+
+
+def _figure(name: str, value: Any) -> str:
+    """The figure behind a choice; what is named bytes is told in MB."""
+    sized = "bytes" in name and isinstance(value, int | float)
+    return number.megabytes(value) if sized else _plain(value)
 
 
 def _plain(value: Any) -> str:

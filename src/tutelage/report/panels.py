@@ -103,16 +103,17 @@ def _confusion(data: Mapping[str, Any], role: str, name: str) -> Matrix:  # noqa
     labels, counts = [str(label) for label in data["labels"]], data["counts"]
     totals = [sum(row) for row in counts]
     keep = sorted(sorted(range(len(labels)), key=lambda index: -totals[index])[:MOST_CLASSES])
-    rows = []
+    rows, dense = [], len(keep) >= _DENSE
     for i in keep:
         cells = []
         for j in keep:
             share = counts[i][j] / totals[i] if totals[i] else 0.0
             among = f"{counts[i][j]:,} of {totals[i]:,} ({number.percent(share)})"
             told = f"{labels[i]} taken for {labels[j]}: {among}"
-            cells.append(Heat(_short(counts[i][j]), told, round(share, 3), i == j))
+            text = _short(counts[i][j]) if dense else f"{counts[i][j]:,}"
+            cells.append(Heat(text, told, round(share, 3), i == j))
         rows.append((labels[i], cells))
-    return Matrix([labels[i] for i in keep], rows, len(keep) >= _DENSE, len(labels) - len(keep))
+    return Matrix([labels[i] for i in keep], rows, dense, len(labels) - len(keep))
 
 
 def _per_class(data: Mapping[str, Any], role: str, name: str) -> dict[str, dict[str, str]]:  # noqa: ARG001
