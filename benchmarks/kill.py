@@ -1,6 +1,6 @@
 """Claim 5: kill -9 at 25 random points of a tiny run, half inside a save; every one resumes to identical hashes.
 
-    python benchmarks/kill.py [--points 25]
+python benchmarks/kill.py [--points 25]
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ def main() -> None:
         "5. Killed and resumed",
         f"python benchmarks/kill.py --points {given.points} --seed {given.seed}",
         [
-            f"{killed} of {given.points} runs were killed with SIGKILL, {inside} of them inside a save; resumed, {same} of "
-            f"{given.points} ended with identical SHA-256 of corpus, teacher, signals, student and control "
+            f"{killed} of {given.points} runs were killed with SIGKILL, {inside} inside a save. Resumed, {same} "
+            f"of {given.points} ended with identical SHA-256 of corpus, teacher, signals, student and control",
             f"({len(expected)} files). Dropout was on. Bar: all 25.",
         ],
     )

@@ -15,8 +15,7 @@ RESULTS = Path(__file__).parent / "RESULTS.md"
 
 def record(title: str, command: str, lines: list[str]) -> None:
     """Put a section into RESULTS.md, in place of an earlier one of the same title, and print it."""
-    threads = int(os.environ.get("OMP_NUM_THREADS", 0)) or len(os.sched_getaffinity(0))
-    facts = machine.describe(threads=threads)
+    facts = machine.describe(threads=len(os.sched_getaffinity(0)))
     where = f"{facts['cpu']}, {facts['cores']} cores, {facts['memory_gb']} GB, torch {facts['torch']}"
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     body = "\n".join([f"## {title}", "", f"`{command}` on {today}: {where}.", "", *lines, ""])

@@ -1,6 +1,6 @@
 """Memory of recording signals, from ten thousand to a million texts: it stays flat.
 
-    python benchmarks/memory.py [--rows 10000 100000 1000000]
+python benchmarks/memory.py [--rows 10000 100000 1000000]
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def child(rows: int, folder: Path) -> None:
     import hashlib
 
     import pyarrow as pa
-    import tiny_models
 
+    import tiny_models
     from tutelage.artifacts.corpus import SCHEMA, Split
     from tutelage.artifacts.signals import Recording
     from tutelage.encoding import Reading
@@ -91,8 +91,8 @@ def main() -> None:
         "Memory of recording",
         "python benchmarks/memory.py",
         [
-            "A one-layer teacher, texts of about eight tokens, outputs and one pooled layer recorded. Anonymous resident "
-            "memory in MB (mapped files left out), before recording and at its peak.",
+            "A one-layer teacher, texts of about eight tokens, outputs and one pooled layer recorded. Anonymous",
+            "resident memory in MB (mapped files left out), before recording and at its peak.",
             "",
             "| texts | before | peak | grew by | seconds |",
             "|---|---|---|---|---|",

@@ -1,6 +1,6 @@
 """Claim 4: text regression on the mean ratings of movie sentences.
 
-    python benchmarks/regression.py [--seeds 0 1 2]
+python benchmarks/regression.py [--seeds 0 1 2]
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ import argparse
 import tempfile
 from pathlib import Path
 
-import ledger
-from demo import shown
 from platformdirs import user_cache_dir
 
+import ledger
+from demo import shown
 from tutelage import pipeline
 from tutelage.console import Terminal
 from tutelage.data import vader
@@ -49,8 +49,9 @@ def main() -> None:
         faster.append(m.speedup.value or 0.0)
         teacher, student = m.models["teacher"], m.models["student"]
         rows.append(
-            f"| {seed} | {shown(teacher.scores['pearson'])} | {shown(student.scores['pearson'])} | {shown(m.retention)} | "
-            f"{shown(m.against_control)} | {m.speedup.value:.2f} | {(student.bytes or 0) / 1e6:.2f} |"
+            f"| {seed} | {shown(teacher.scores['pearson'])} | {shown(student.scores['pearson'])} | "
+            f"{shown(m.retention)} | {shown(m.against_control)} | {m.speedup.value:.2f} | "
+            f"{(student.bytes or 0) / 1e6:.2f} |"
         )
     ledger.record(
         "4. Text regression",

@@ -94,7 +94,7 @@ def write_tiny(
     write(
         folder,
         onnx_file=parts / "m.onnx",
-        tokenizer_file=parts / "t.json",
+        tokenizer=(parts / "t.json").read_text(),
         task=task,
         limits=limits or Limits(),
         card="# Tiny\n",

@@ -8,48 +8,39 @@ that running again does only what changed, and a run that was killed goes on whe
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from tutelage import proof, storage
 from tutelage import recipe as recipes
-from tutelage import storage
 from tutelage.artifacts.corpus import Corpus, Split
 from tutelage.artifacts.measurements import Measurements
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.signals import Recording, Signals
-from tutelage.bundle import write as bundle_write
-from tutelage.bundle.limits import Limits
 from tutelage.bundle.predict import Bundle
 from tutelage.bundle.predict import load as load_bundle
 from tutelage.compress import graph, vocabulary
-from tutelage.compress.export import export
 from tutelage.compress.graph import Graph
 from tutelage.data.identity import fingerprint_sources
 from tutelage.data.prepare import prepare
 from tutelage.encoding import Reading
 from tutelage.errors import Interrupted
-from tutelage.evaluate import machine, measure, memory, speed
-from tutelage.evaluate.baseline import Baseline
-from tutelage.evaluate.intervals import Bootstrap
-from tutelage.evaluate.measure import Player
+from tutelage.evaluate import machine
 from tutelage.folder import LOG, RunFolder
 from tutelage.progress import Logged, Progress, Silent
-from tutelage.recipe import Precision, Recipe
+from tutelage.recipe import Recipe
 from tutelage.report import page
 from tutelage.report.card import card
 from tutelage.student import build, distil, initialise
 from tutelage.student.build import Shape
-from tutelage.tasks import Array
 from tutelage.teacher import fine_tune, load
 from tutelage.teacher import signals as recording
-from tutelage.text import normalise
 from tutelage.training import supervised
 
 
@@ -67,33 +58,18 @@ class Run:
         return load_bundle(self.path / "bundle")
 
     @cached_property
-    def student(self) -> Predictor:
+    def student(self) -> Network:
         """The student in PyTorch."""
-        return self._predictor("student")
+        return self._network("student")
 
     @cached_property
-    def teacher(self) -> Predictor:
+    def teacher(self) -> Network:
         """The teacher in PyTorch."""
-        return self._predictor("teacher")
+        return self._network("teacher")
 
-    def _predictor(self, name: str) -> Predictor:
+    def _network(self, name: str) -> Network:
         reading = Reading(self.recipe.data.max_tokens, self.recipe.data.long_text)
-        return Predictor(Network.load(self.path / name, self.bundle.task, reading))
-
-
-@dataclass(frozen=True)
-class Predictor:
-    """A network that answers as a bundle does."""
-
-    network: Network
-
-    def predictions(self, texts: list[str]) -> Array:
-        """Probabilities (N, K) or values (N,)."""
-        return self.network.task.predict(self.network.outputs(self.network.tokenize(texts)))
-
-    def predict(self, texts: list[str]) -> list[dict[str, Any]]:
-        """One record a text."""
-        return self.network.task.decode(self.predictions([normalise(text) for text in texts]))
+        return Network.load(self.path / name, self.bundle.task, reading)
 
 
 def run(
@@ -134,8 +110,9 @@ class _Story:
         name, student, shape = self._student(name, corpus, teacher)
         control = self._control(name, corpus, teacher, shape) if self.recipe.student.control else None
         name, made = self._compress(name, corpus, student)
-        measurements = self._prove(name, corpus, teacher, student, control, made)
-        self._publish(student, made, measurements)
+        cast = proof.Cast(self.recipe, self.folder, corpus, teacher, student, control, made, self.threads)
+        measurements = self._prove(name, cast)
+        self._publish(cast, measurements)
         self.progress.note("finished")
         return Run(self.folder.path, self.recipe, measurements)
 
@@ -255,130 +232,19 @@ class _Story:
             kept = self.folder.finish("compress", fingerprint, started=started, **made.as_dict())
         return fingerprint, Graph(**{**kept, "choices": tuple(kept["choices"])})
 
-    def _prove(
-        self,
-        name: str,
-        corpus: Corpus,
-        teacher: Network,
-        student: Network,
-        control: Network | None,
-        made: Graph,
-    ) -> Measurements:
+    def _prove(self, name: str, cast: proof.Cast) -> Measurements:
         """Measure every model on the same test rows, on this machine, in one go."""
         facts = machine.describe(threads=self.threads)
-        fingerprint = storage.fingerprint_of(name, control is None, self.recipe.evaluate.model_dump(), facts)
+        control = cast.control is not None
+        fingerprint = storage.fingerprint_of(name, control, self.recipe.evaluate.model_dump(), facts)
         if self.folder.done("evaluate", fingerprint, self.folder.measurements) is None:
             started = time.monotonic()
-            packed = self._pack(student, self.folder.export / made.file, made.precision, name="student")
-            with self.progress.bar("Exporting the teacher, to compare", 1) as bar:
-                file = self.folder.export / "teacher.onnx"
-                export(teacher, file, texts=corpus["validation"].texts()[:16])
-                teacher_packed = self._pack(teacher, file, "fp32", name="teacher")
-                bar.advance()
-            players = self._players(corpus, teacher, teacher_packed, student, packed, made)
-            if control is not None:
-                players["control"] = self._network_player("No-distillation control", control, self.folder.control)
-            measurements = self._measurements(corpus, players, made, facts)
+            measurements = proof.prove(cast, facts, self.progress)
             measurements.save(self.folder.measurements)
             self.folder.finish("evaluate", fingerprint, started=started)
         return Measurements.load(self.folder.measurements)
 
-    def _players(
-        self, corpus: Corpus, teacher: Network, teacher_packed: Bundle, student: Network, packed: Bundle, made: Graph
-    ) -> dict[str, Player]:
-        """Who is compared: the teacher as it was made and as ONNX, the student as it is deployed, the baseline."""
-        baseline = Baseline.fit(corpus, seed=self.recipe.seed)
-        first = self._network_player("Teacher", teacher, self.folder.teacher)
-        most = self.reading.max_tokens
-        return {
-            "teacher": replace(
-                first,
-                runs={**first.runs, "onnxruntime": speed.packed(teacher_packed)},
-                footprint=lambda texts: memory.of_network(
-                    self.folder.teacher, texts, threads=self.threads, max_tokens=most
-                ),
-            ),
-            "student": Player(
-                "Student",
-                student.describe(made.precision),
-                packed.predictions,
-                {"onnxruntime": speed.packed(packed), "pytorch": speed.pytorch(student)},
-                deployed_in="onnxruntime",
-                parameters=student.parameters,
-                size=storage.size_of(packed.path),
-                footprint=lambda texts: memory.of_bundle(packed.path, texts, threads=self.threads),
-            ),
-            "baseline": Player(
-                "TF-IDF + linear model",
-                baseline.describe(),
-                baseline.predictions,
-                {"scikit-learn": lambda texts, _: baseline.predictions(texts)},
-                deployed_in="scikit-learn",
-                parameters=baseline.parameters,
-                size=baseline.size,
-            ),
-        }
-
-    def _network_player(self, title: str, network: Network, folder: Path) -> Player:
-        return Player(
-            title,
-            network.describe("fp32"),
-            Predictor(network).predictions,
-            {"pytorch": speed.pytorch(network)},
-            deployed_in="pytorch",
-            parameters=network.parameters,
-            size=storage.size_of(folder),
-        )
-
-    def _measurements(
-        self, corpus: Corpus, players: dict[str, Player], made: Graph, facts: dict[str, Any]
-    ) -> Measurements:
-        settings, test = self.recipe.evaluate, corpus["test"]
-        candidates = measure.examine(players, test.texts(), speed_rows=settings.speed_rows, progress=self.progress)
-        bootstrap = Bootstrap(
-            len(test), resamples=settings.resamples, confidence=settings.confidence, seed=self.recipe.seed
-        )
-        with self.progress.bar("Computing intervals", 1) as bar:
-            scored = measure.score(corpus.task, candidates, test.targets, bootstrap)
-            bar.advance()
-        return measure.assemble(
-            corpus,
-            candidates,
-            scored,
-            recipe=self.recipe,
-            machine=facts,
-            choices=list(made.choices),
-            times=self.folder.times(),
-            history=self.folder.histories(),
-            warnings=self.progress.warnings,
-        )
-
-    def _pack(self, network: Network, file: Path, precision: Precision, *, name: str = "", card: str = "") -> Bundle:
-        """A bundle around a graph: a draft to measure, or the real one once there is a card to go with it."""
-        place = self.folder.bundle if card else self.folder.export / name
-        with tempfile.TemporaryDirectory() as temporary:
-            tokenizer = Path(temporary) / "tokenizer.json"
-            tokenizer.write_text(network.tokenizer.backend_tokenizer.to_str(), encoding="utf-8")
-            bundle_write.write(
-                place,
-                onnx_file=file,
-                tokenizer_file=tokenizer,
-                task=network.task,
-                limits=Limits(
-                    max_tokens=self.reading.max_tokens,
-                    long_text=self.reading.long_text,
-                    stride=self.reading.stride,
-                    characters_per_token=self.reading.characters_per_token,
-                    max_characters=self.recipe.data.max_characters,
-                    normalise=self.recipe.data.normalise,
-                    pad_id=network.pad,
-                    precision=precision,
-                ),
-                card=card or "draft",
-            )
-        return load_bundle(place, threads=self.threads)
-
-    def _publish(self, student: Network, made: Graph, measurements: Measurements) -> None:
+    def _publish(self, cast: proof.Cast, measurements: Measurements) -> None:
         """The bundle with its card, and the page."""
-        self._pack(student, self.folder.export / made.file, made.precision, card=card(measurements))
+        cast.pack(cast.student, cast.graph_file, self.folder.bundle, cast.graph.precision, card(measurements))
         page.write(measurements, self.folder.report)

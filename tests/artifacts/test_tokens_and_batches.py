@@ -4,11 +4,11 @@ from collections import Counter
 
 import numpy as np
 import pytest
-import tiny_models
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tiny_models
 from tutelage.artifacts.batch import by_length, collate, plan
 from tutelage.artifacts.tokens import Tokens, join, tokenize
 from tutelage.encoding import Reading

@@ -157,7 +157,7 @@ def test_external_data_is_refused_when_writing_and_when_reading(folder: Path, ki
         write(
             folder.parent / "second",
             onnx_file=folder.parent / "m.onnx",
-            tokenizer_file=folder.parent / "t.json",
+            tokenizer=(folder.parent / "t.json").read_text(),
             task=TextClassification(("neg", "pos")),
             limits=Limits(),
             card="",
@@ -196,7 +196,7 @@ def test_writing_again_replaces_the_bundle(folder: Path) -> None:
     write(
         folder,
         onnx_file=parts / "m.onnx",
-        tokenizer_file=parts / "t.json",
+        tokenizer=(parts / "t.json").read_text(),
         task=TextRegression(1.0, 2.0),
         limits=Limits(long_text="window"),
         card="new",

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_models
 import torch
-from splits import split
 
+import tiny_models
+from splits import split
 from tutelage.artifacts.first_token import only_first_token
 from tutelage.artifacts.network import Network
 from tutelage.compress import graph, quantize
@@ -24,7 +24,10 @@ TASK = TextClassification(("negative", "positive"))
 TEXTS = [row["text"] for row in tiny_models.reviews()]
 
 
-def network(folder: Path, reading: Reading = Reading(48)) -> Network:
+READING = Reading(48)
+
+
+def network(folder: Path, reading: Reading = READING) -> Network:
     torch.manual_seed(0)
     return load.load(str(folder), TASK, reading)[0]
 
@@ -91,7 +94,7 @@ def make(given: Network, folder: Path, **settings: object) -> graph.Graph:
         (1.5, 0.05, "fp32", "costs more than the allowed 0.01"),
     ],
 )
-def test_int8_is_taken_only_when_faster_and_good_enough(
+def test_int8_is_taken_only_when_faster_and_good_enough(  # noqa: PLR0917 - the cases of the table
     bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ratio: float, lost: float, taken: str, why: str
 ) -> None:
     scores = iter([0.9, 0.9 - lost])

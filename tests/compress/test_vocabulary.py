@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny_models
 
+import tiny_models
 from tutelage.artifacts.tokens import Tokens, tokenize
 from tutelage.compress import vocabulary
 from tutelage.encoding import Reading

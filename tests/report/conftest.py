@@ -11,7 +11,7 @@ from tutelage.tasks.text_classification import softmax
 
 COSTS = {
     "teacher": {
-        "title": "MiniLM, fine-tuned",
+        "title": "Teacher",
         "describes": "BERT, 6 layers × 384, 30,522 tokens",
         "parameters": 22_713_986,
         "bytes": 90_900_000,
@@ -21,7 +21,7 @@ COSTS = {
         "peak_memory_mb": 612.0,
     },
     "student": {
-        "title": "Distilled",
+        "title": "Student",
         "describes": "BERT, 2 layers × 384, 8,213 tokens, int8",
         "parameters": 5_612_000,
         "bytes": 7_940_000,
@@ -32,16 +32,16 @@ COSTS = {
         "first_answer_seconds": 0.263,
     },
     "control": {
-        "title": "Labels alone",
-        "describes": "the same student, trained without the teacher",
+        "title": "No-distillation control",
+        "describes": "BERT, 2 layers × 384, 8,213 tokens, fp32, on labels alone",
         "parameters": 5_612_000,
         "bytes": 7_940_000,
         "rows_per_second": {"onnxruntime": 2098.1},
         "batch_size": {"onnxruntime": 2048},
     },
     "baseline": {
-        "title": "TF-IDF + logistic regression",
-        "describes": "word pairs, 41,200 features",
+        "title": "TF-IDF + linear model",
+        "describes": "LogisticRegression, 41,200 n-grams",
         "parameters": 82_402,
         "bytes": 2_310_000,
         "rows_per_second": {"scikit-learn": 18_430.0},

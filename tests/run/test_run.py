@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny_models
 import yaml
-from conftest import recipe
 
+import tiny_models
 import tutelage
+from conftest import recipe
 from tutelage import pipeline
 from tutelage.errors import ModelError, OutputError
 from tutelage.progress import Silent
@@ -197,7 +197,7 @@ def test_a_narrower_student_reads_long_texts_in_windows(reviews: Path, bert: Pat
     run = pipeline.run(
         recipe(reviews, bert, tmp_path / "run", data=long, student={"size": None, "layers": 1, "width": 16})
     )
-    assert run.student.network.model.config.hidden_size == 16
+    assert run.student.model.config.hidden_size == 16
     text = " ".join(row["text"] for row in tiny_models.reviews()[:5])
     one, other = run.bundle.predict([text])[0], run.student.predict([text])[0]
     assert one["scores"] == pytest.approx(other["scores"], abs=0.02)

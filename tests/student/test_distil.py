@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_models
 import torch
-from splits import split
 
+import tiny_models
+from splits import split
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.signals import Recording, Signals
 from tutelage.compress import vocabulary

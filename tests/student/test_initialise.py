@@ -3,9 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import tiny_models
 import torch
 
+import tiny_models
 from tutelage.artifacts.network import Network
 from tutelage.compress import vocabulary
 from tutelage.encoding import Reading

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny_models
 import torch
-from splits import split
 
+import tiny_models
+from splits import split
 from tutelage.artifacts import signals as artifact
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.signals import Recording
@@ -75,7 +75,7 @@ def test_a_text_is_read_once(teacher: Network, tmp_path: Path, monkeypatch: pyte
     seen = counted(teacher, monkeypatch)
     record(teacher, TEXTS, tmp_path)
     assert seen == []
-    record(teacher, TEXTS[::-1] + ["one more text"], tmp_path)
+    record(teacher, [*TEXTS[::-1], "one more text"], tmp_path)
     assert sum(seen) == 1
 
 

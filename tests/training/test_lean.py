@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny_models
 import torch
 
+import tiny_models
 from tutelage.artifacts.network import Network, forward
 from tutelage.encoding import Reading
 from tutelage.tasks import TextClassification

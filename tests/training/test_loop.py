@@ -179,7 +179,7 @@ def test_skipping_leaves_a_bad_batch_out(tmp_path: Path) -> None:
 
 
 def test_skipping_gives_up_when_everything_is_bad(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="not finite|nan"):
+    with pytest.raises(TrainingError, match=r"the loss is nan"):
         fit(tmp_path, work(loss=lambda network, rows: loss(network, rows) * float("nan")), on_nan="skip")
 
 

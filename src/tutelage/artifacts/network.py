@@ -18,7 +18,8 @@ from tutelage import storage
 from tutelage.artifacts.batch import Batch, by_length, collate
 from tutelage.artifacts.tokens import Tokens, tokenize
 from tutelage.encoding import Reading
-from tutelage.tasks import Task
+from tutelage.tasks import Array, Task
+from tutelage.text import normalise
 
 # Padded tokens in one forward pass without gradients. On CPU a batch that stays in the cache is fastest.
 _TOKENS_AT_ONCE = 2048
@@ -80,6 +81,14 @@ class Network:
         for rows, outputs, _ in self.infer(tokens):
             result[rows] = outputs
         return result
+
+    def predictions(self, texts: Sequence[str]) -> Array:
+        """Probabilities (N, K) or values (N,), as `Task.predict` gives them; texts are read as they are."""
+        return self.task.predict(self.outputs(self.tokenize(texts)))
+
+    def predict(self, texts: Sequence[str]) -> list[dict[str, Any]]:
+        """One record a text, normalised first: what a bundle of this network answers."""
+        return self.task.decode(self.predictions([normalise(text) for text in texts]))
 
     def infer(
         self, tokens: Tokens, *, layers: Sequence[int] = ()

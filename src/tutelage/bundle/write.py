@@ -15,7 +15,7 @@ MODEL, TOKENIZER, TASK, LIMITS, CARD = "model.onnx", "tokenizer.json", "task.jso
 FILES = (MODEL, TOKENIZER, TASK, LIMITS, CARD)
 
 
-def write(folder: Path, *, onnx_file: Path, tokenizer_file: Path, task: Task, limits: Limits, card: str) -> None:
+def write(folder: Path, *, onnx_file: Path, tokenizer: str, task: Task, limits: Limits, card: str) -> None:
     """Write the folder that `read.open_bundle` verifies; a bundle already there is replaced in one step.
 
     The graph takes int64 `input_ids` and `attention_mask` (B, T) and gives float32 `logits` (B, K), already
@@ -26,7 +26,7 @@ def write(folder: Path, *, onnx_file: Path, tokenizer_file: Path, task: Task, li
     _must_stand_alone(onnx_file)
     with whole_folder(folder) as partial:
         shutil.copyfile(onnx_file, partial / MODEL)
-        shutil.copyfile(tokenizer_file, partial / TOKENIZER)
+        write_text(partial / TOKENIZER, tokenizer)
         write_json(partial / TASK, task.to_dict())
         write_json(partial / LIMITS, limits.model_dump(mode="json"))
         write_text(partial / CARD, card)

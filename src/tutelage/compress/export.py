@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from tutelage import storage
-from tutelage.artifacts.network import Network
 from tutelage.artifacts.first_token import only_first_token
+from tutelage.artifacts.network import Network
 from tutelage.compress.run import outputs
 from tutelage.errors import TutelageError
 

@@ -43,10 +43,11 @@ def make(
     with progress.bar("Exporting the student", 3) as bar:
         full = export(network, folder / "fp32.onnx", texts=validation.texts()[:_CHECKED_ROWS])
         bar.advance()
+        checked = min(len(validation), _CHECKED_ROWS)
         exported = {
             "what": "export",
             "taken": "first token only in the last layer" if full.first_token_only else "whole graph",
-            "why": f"largest difference to PyTorch on {min(len(validation), _CHECKED_ROWS)} rows: {full.difference:.1g}",
+            "why": f"largest difference to PyTorch on {checked} rows: {full.difference:.1g}",
             "figures": {"difference": full.difference},
         }
         if settings.quantize == "none":

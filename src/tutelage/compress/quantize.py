@@ -42,9 +42,7 @@ def int8(source: Path, goal: Path) -> None:
     log.setLevel(logging.ERROR)
     try:
         with storage.whole_file(goal) as partial:
-            quantize_dynamic(
-                source, partial, per_channel=True, reduce_range=True, weight_type=QuantType.QInt8
-            )
+            quantize_dynamic(source, partial, per_channel=True, reduce_range=True, weight_type=QuantType.QInt8)
     finally:
         log.setLevel(level)
 
@@ -80,9 +78,7 @@ def choose(
     if ratio <= 1.0:
         return Choice("fp32", f"int8 is not faster on this machine: {measured}", figures)
     if lost > settings.allowed_loss:
-        return Choice(
-            "fp32", f"int8 costs more than the allowed {settings.allowed_loss:g}: {measured}", figures
-        )
+        return Choice("fp32", f"int8 costs more than the allowed {settings.allowed_loss:g}: {measured}", figures)
     return Choice("int8", measured, figures)
 
 

@@ -32,7 +32,9 @@ def trim(tokenizer: Any, seen: Iterable[Tokens], *, at_least: int = 0) -> Vocabu
     """A tokenizer with the tokens that occur in some texts, all specials and all single characters.
 
     When these are fewer than `at_least`, the language's most common tokens fill up: new texts hold words that these do
-    not, and the teacher's embeddings know them. Trained vocabularies list common tokens first. WordPiece, BPE and Unigram tokenizers are understood; any other is kept whole. The original is not changed.
+    not, and the teacher's embeddings know them. Trained vocabularies list common tokens first.
+
+    WordPiece, BPE and Unigram tokenizers are understood; any other is kept whole. The original is not changed.
     """
     used: set[int] = set()
     for tokens in seen:

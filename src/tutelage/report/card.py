@@ -1,51 +1,118 @@
 """The model card of a bundle: Markdown with the front matter that the Hugging Face hub reads.
 
-The licence is left out: it is the user's to choose, and depends on data and teacher.
+It holds no texts of the data and no paths but file names: a bundle travels.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
-from tutelage.artifacts.measurements import Measurements
+import yaml
+
+from tutelage.artifacts.measurements import Interval, Measurements, MetricInfo
 from tutelage.report import answer, comparison, number
-from tutelage.report.template import markdown, render
+from tutelage.report.health import rows_of
+from tutelage.report.template import render
 from tutelage.report.use import run_name, snippets
 
+# The hub refuses a `pipeline_tag` that it does not know: https://huggingface.co/tasks
+_PIPELINES = frozenset(
+    [
+        "text-classification",
+        "token-classification",
+        "question-answering",
+        "translation",
+        "summarization",
+        "text-generation",
+        "fill-mask",
+        "feature-extraction",
+        "sentence-similarity",
+        "text-ranking",
+        "zero-shot-classification",
+        "image-classification",
+        "image-segmentation",
+        "object-detection",
+        "audio-classification",
+    ]
+)
+_WEAK = 0.05  # a class whose F1 is so far below the mean of all is named
 
-def card(measurements: Measurements) -> str:
-    """The card as Markdown; the same measurements give the same text."""
+
+def card(measurements: Measurements, *, licence: str | None = None) -> str:
+    """The card as Markdown; the same measurements give the same text.
+
+    `licence` is an identifier of the hub (apache-2.0 ...). It is the user's to choose, as it depends on the data and on
+    the teacher: without one, the card says `unknown`.
+    """
     roles = list(measurements.in_order)
-    data = measurements.recipe.get("data", {})
+    data = measurements.recipe.get("data")
     return render(
         "card.md.jinja",
         m=measurements,
+        front=yaml.safe_dump(_front(measurements, licence), sort_keys=False, allow_unicode=True),
         name=run_name(measurements),
-        index=_index(measurements),
         sentence=answer.sentence(measurements),
         verdict=answer.verdict(measurements),
-        roles=roles,
-        heads=[markdown(comparison.title_of(measurements, role)) for role in roles],
-        rows=[_row(row) for row in comparison.comparison(measurements)],
+        caution=answer.caution(measurements),
+        heads=[comparison.title_of(measurements, role) for role in roles],
+        rows=comparison.comparison(measurements),
+        scores=comparison.scores(measurements),
         coverage=f"{100 * measurements.confidence:.3g}{number.SPACE}%",
         snippets=snippets(measurements),
-        limits={"max_tokens": data.get("max_tokens", "?"), "long_text": data.get("long_text", "truncate")},
-        splits=measurements.data.get("splits", {}),
-        describes={role: model.describes for role, model in measurements.models.items()},
+        reads=data if isinstance(data, Mapping) else {},
+        weak=_weak(measurements),
+        splits={name: rows_of(measurements.data, name) for name in measurements.data.get("splits") or {}},
     )
 
 
-def _row(row: comparison.Row) -> dict[str, Any]:
-    """Title and cells as Markdown, notes behind their figures."""
-    title = f"{row.title} ({row.note})" if row.note else row.title
-    return {"title": markdown(title), "cells": [markdown(f"{cell.figure} {cell.note}") for cell in row.cells]}
+def _front(measurements: Measurements, licence: str | None) -> dict[str, Any]:
+    """What the hub reads; `model-index` as in huggingface_hub's model card specification."""
+    tags = ["tutelage", "knowledge-distillation", "onnx"]
+    front: dict[str, Any] = {"license": licence or "unknown", "library_name": "onnx"}
+    if measurements.task in _PIPELINES:
+        front["pipeline_tag"] = measurements.task
+    else:
+        tags.append(measurements.task)
+    front["tags"] = tags
+    figures = [_figure(measurements.metric(name), score) for name, score in _scores(measurements).items()]
+    if figures := [figure for figure in figures if figure]:
+        result = {
+            "task": {"type": measurements.task},
+            "dataset": {"type": "local", "name": _data_name(measurements), "split": "test"},
+            "metrics": figures,
+        }
+        front["model-index"] = [{"name": run_name(measurements), "results": [result]}]
+    return front
 
 
-def _index(measurements: Measurements) -> list[dict[str, Any]]:
+def _figure(metric: MetricInfo, score: Interval) -> dict[str, Any]:
+    if score.value is None:
+        return {}
+    return {"type": metric.name, "name": metric.title, "value": round(score.value, 5), "verified": False}
+
+
+def _scores(measurements: Measurements) -> Mapping[str, Interval]:
     student = measurements.models.get("student")
-    scores = student.scores if student else {}
-    return [
-        {"name": name, "title": measurements.metric(name).title, "value": round(score.value, 5)}
-        for name, score in scores.items()
-        if score.value is not None
-    ]
+    return student.scores if student else {}
+
+
+def _data_name(measurements: Measurements) -> str:
+    """File names of the test data, or of the data it was a share of."""
+    data = measurements.recipe.get("data")
+    given = (data.get("test") or data.get("train")) if isinstance(data, Mapping) else None
+    sources = given if isinstance(given, list) else [given] if given else []
+    return ", ".join(PurePath(str(source)).name for source in sources) or "unnamed"
+
+
+def _weak(measurements: Measurements) -> list[tuple[str, str]]:
+    """(class, F1) of the student's weakest classes, the worst first."""
+    student = measurements.models.get("student")
+    for panel in student.panels if student else []:
+        labels, f1 = panel.data.get("labels"), panel.data.get("f1")
+        if panel.kind == "per_class" and isinstance(labels, list) and isinstance(f1, list) and f1:
+            mean = sum(f1) / len(f1)
+            ranked = sorted(zip(f1, labels, strict=False), key=lambda pair: pair[0])
+            return [(str(label), number.percent(value)) for value, label in ranked if value < mean - _WEAK][:5]
+    return []

@@ -49,9 +49,9 @@ def speed_chart(measurements: Measurements) -> Markup | None:
     return _trade_off(measurements, points, "rows per second")
 
 
-def curve_chart(measurements: Measurements, key: str, title: str) -> Markup | None:
+def curve_chart(measurements: Measurements, key: str, title: str, *, percent: bool = False) -> Markup | None:
     """One figure of the training history by epoch, all models over each other; None when there is none."""
-    series = {role: _series(epochs, key) for role, epochs in measurements.history.items()}
+    series = {role: _series(epochs, key, 100.0 if percent else 1.0) for role, epochs in measurements.history.items()}
     series = {role: points for role, points in series.items() if points}
     if not any(len(points) > 1 for points in series.values()):
         return None
@@ -70,10 +70,16 @@ def curve_chart(measurements: Measurements, key: str, title: str) -> Markup | No
             axes.set_yscale("log")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_xlabel("epoch")
-        axes.set_ylabel(title)
+        axes.set_ylabel(f"{title}, %" if percent else title)
 
     told = "; ".join(f"{role} ends at {number.significant(points[-1][1])}" for role, points in series.items())
-    return draw(f"{title} by epoch: {told}", paint, width=470, height=280)
+    return draw(f"{title} by epoch: {told}", paint, width=400, height=250)
+
+
+def common_limits(panels: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
+    """The `limits` that let scatter panels be compared; empty for panels of another kind."""
+    values = [value for data in panels for axis in ("x", "y") for value in _numbers(data.get(axis))]
+    return {"limits": (min(values), max(values))} if values else {}
 
 
 def scatter_chart(data: Mapping[str, Any], role: str, name: str) -> Markup | None:
@@ -85,14 +91,16 @@ def scatter_chart(data: Mapping[str, Any], role: str, name: str) -> Markup | Non
     x_title, y_title = str(data.get("x_title", "x")), str(data.get("y_title", "y"))
 
     def paint(axes: Any) -> None:
-        low, high = min(*xs, *ys), max(*xs, *ys)
+        low, high = data.get("limits") or (min(*xs, *ys), max(*xs, *ys))
+        margin = 0.03 * (high - low)
+        axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin))
         axes.plot([low, high], [low, high], color=COLOURS["muted"], linewidth=1, linestyle=(0, (4, 3)))
         dots: Any = {"color": colour_of(role), "markersize": 3.8, "alpha": 0.4, "markeredgewidth": 0}
         axes.plot(xs[::step], ys[::step], "o", **dots)
         axes.set_xlabel(x_title[:60])
         axes.set_ylabel(y_title[:60])
 
-    return draw(f"{name}: {y_title} against {x_title}, {len(xs[::step])} rows", paint, width=320, height=300)
+    return draw(f"{name}: {y_title} against {x_title}, {len(xs[::step])} rows", paint, width=225, height=212)
 
 
 def reliability_chart(data: Mapping[str, Any], role: str, name: str) -> Markup | None:
@@ -105,7 +113,7 @@ def reliability_chart(data: Mapping[str, Any], role: str, name: str) -> Markup |
     def paint(axes: Any) -> None:
         axes.plot([0, 1], [0, 1], color=COLOURS["muted"], linewidth=1, linestyle=(0, (4, 3)))
         axes.plot(said, right, color=colour_of(role), linewidth=1.4)
-        sizes = [14 + 150 * count / most for count in rows]
+        sizes = [10 + 90 * count / most for count in rows]
         axes.scatter(said, right, s=sizes, color=colour_of(role), linewidths=0, zorder=3)
         axes.set_xlim(-0.02, 1.04)
         axes.set_ylim(-0.02, 1.06)
@@ -116,7 +124,7 @@ def reliability_chart(data: Mapping[str, Any], role: str, name: str) -> Markup |
         axes.set_ylabel("right, %")
 
     told = ", ".join(f"{100 * s:.0f} % sure, {100 * r:.0f} % right" for s, r in zip(said, right, strict=True))
-    return draw(f"{name}: {told}", paint, width=300, height=270)
+    return draw(f"{name}: {told}", paint, width=225, height=205)
 
 
 def _trade_off(measurements: Measurements, points: Sequence[_Point], axis: str) -> Markup | None:
@@ -151,7 +159,7 @@ def _trade_off(measurements: Measurements, points: Sequence[_Point], axis: str) 
         f"at {number.significant(point.x)} {axis}"
         for point in points
     )
-    return draw(f"{metric.title} against {axis}: {told}", paint, width=470, height=330)
+    return draw(f"{metric.title} against {axis}: {told}", paint, width=400, height=285)
 
 
 def runtimes_shown(measurements: Measurements) -> list[tuple[str, str]]:
@@ -194,12 +202,12 @@ def _log_ticks(axes: Any, places: Sequence[float]) -> None:
     axes.set_xticks([math.log10(tick) for tick in ticks], [f"{tick:,.10g}" for tick in ticks])
 
 
-def _series(epochs: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
+def _series(epochs: Sequence[Mapping[str, Any]], key: str, scale: float) -> list[tuple[float, float]]:
     found = []
     for position, epoch in enumerate(epochs, start=1):
         at, value = epoch.get("epoch", position), epoch.get(key)
         if isinstance(value, int | float) and isinstance(at, int | float) and math.isfinite(value):
-            found.append((float(at), float(value)))
+            found.append((float(at), scale * value))
     return found
 
 

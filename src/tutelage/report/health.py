@@ -11,9 +11,10 @@ from tutelage.report import number, panels
 
 @dataclass(frozen=True)
 class SplitHealth:
-    """A split: its rows, its other figures by name, and how its targets are spread."""
+    """A split: where it is from, its rows, its other figures by name, and how its targets are spread."""
 
     name: str
+    origin: str
     rows: str
     figures: dict[str, str]
     title: str
@@ -69,8 +70,8 @@ def _split(name: str, split: Mapping[str, Any]) -> SplitHealth:
         f"characters, {str(key).replace('_', ' ')}": _amount(value)
         for key, value in _mapping(split.get("characters")).items()
     }
-    shown = f"{name}, a share of train" if split.get("made_from_train") else name
-    return SplitHealth(shown, _amount(split.get("rows")), figures, str(spread.get("title", "")), kind, content)
+    origin = "a share of train" if split.get("made_from_train") else ""
+    return SplitHealth(name, origin, _amount(split.get("rows")), figures, str(spread.get("title", "")), kind, content)
 
 
 def _counts(role: Mapping[str, Any]) -> dict[str, str]:

@@ -14,11 +14,13 @@ SHARE = MetricInfo(name="share", title="Share")
 
 
 def significant(value: float | None, digits: int = 3) -> str:
-    """So many significant digits, all of the whole part kept: 0.0123, 12.3, 1,234."""
+    """So many significant digits, all of the whole part kept: 0.0123, 12.3, 1,234; tiny ones as 2.1e−06."""
     if value is None or not math.isfinite(value):
         return NONE
     if value == 0:
         return "0"
+    if abs(value) < 1e-4:
+        return f"{value:.{digits - 2}e}".replace("-", MINUS)
     decimals = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
     return f"{value:,.{decimals}f}".replace("-", MINUS)
 

@@ -98,11 +98,12 @@ def _models(measurements: Measurements) -> dict[str, Any]:
 
 
 def _run(measurements: Measurements) -> dict[str, Any]:
-    score = measurements.metric(measurements.headline).title
+    metric = measurements.metric(measurements.headline)
+    wanted = (("score", f"{metric.title} on validation", metric.percent), ("loss", "Training loss", False))
     curves = [
         (f"{title}, by epoch", chart)
-        for key, title in (("score", f"{score} on validation"), ("loss", "Training loss"))
-        if (chart := charts.curve_chart(measurements, key, title)) is not None
+        for key, title, percent in wanted
+        if (chart := charts.curve_chart(measurements, key, title, percent=percent)) is not None
     ]
     seconds = {stage: taken for stage, taken in measurements.times.items() if taken is not None}
     longest = max(seconds.values(), default=0.0)

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from tutelage.artifacts.measurements import Measurements
 from tutelage.report import number
-from tutelage.report.charts import reliability_chart, scatter_chart
+from tutelage.report.charts import common_limits, reliability_chart, scatter_chart
 from tutelage.report.comparison import title_of
 
 MOST_CLASSES = 30  # a larger confusion matrix is unreadable: its most frequent classes are shown
@@ -68,11 +68,14 @@ class Bar:
 
 def groups(measurements: Measurements) -> list[Group]:
     """Panels of equal kind and title together, in the order in which the models name them."""
+    models = list(measurements.in_order.values())
     found: dict[tuple[str, str], list[View]] = {}
     for role, model in measurements.in_order.items():
         for panel in model.panels:
             name = title_of(measurements, role)
-            kind, content = view(panel.kind, panel.data, role=role, name=f"{name}, {panel.title}")
+            peers = [other.data for model in models for other in model.panels if other.title == panel.title]
+            data = {**panel.data, **common_limits(peers)}
+            kind, content = view(panel.kind, data, role=role, name=f"{name}, {panel.title}")
             found.setdefault((kind, panel.title), []).append(View(role, name, content))
     return [Group(kind, title, views) for (kind, title), views in found.items()]
 
@@ -80,7 +83,7 @@ def groups(measurements: Measurements) -> list[Group]:
 def view(kind: str, data: Mapping[str, Any], *, role: str = "other", name: str = "") -> tuple[str, Any]:
     """(kind, content) of a panel; a kind that is unknown, or data that do not fit it, become `raw`."""
     try:
-        content = _VIEWS[kind](data, role, name)
+        content = _DRAWINGS[kind](data, role, name) if kind in _DRAWINGS else _TABLES[kind](data)
     except (KeyError, TypeError, ValueError, IndexError):
         content = None
     if content is None:
@@ -99,7 +102,7 @@ def per_class_rows(views: Sequence[View]) -> list[tuple[str, str, list[Mapping[s
     return rows
 
 
-def _confusion(data: Mapping[str, Any], role: str, name: str) -> Matrix:  # noqa: ARG001 - all views alike
+def _confusion(data: Mapping[str, Any]) -> Matrix:
     labels, counts = [str(label) for label in data["labels"]], data["counts"]
     totals = [sum(row) for row in counts]
     keep = sorted(sorted(range(len(labels)), key=lambda index: -totals[index])[:MOST_CLASSES])
@@ -116,7 +119,7 @@ def _confusion(data: Mapping[str, Any], role: str, name: str) -> Matrix:  # noqa
     return Matrix([labels[i] for i in keep], rows, dense, len(labels) - len(keep))
 
 
-def _per_class(data: Mapping[str, Any], role: str, name: str) -> dict[str, dict[str, str]]:  # noqa: ARG001
+def _per_class(data: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     columns = zip(data["labels"], data["precision"], data["recall"], data["f1"], data["support"], strict=True)
     return {
         str(label): {
@@ -130,7 +133,7 @@ def _per_class(data: Mapping[str, Any], role: str, name: str) -> dict[str, dict[
     }
 
 
-def _histogram(data: Mapping[str, Any], role: str, name: str) -> list[Bar]:  # noqa: ARG001
+def _histogram(data: Mapping[str, Any]) -> list[Bar]:
     total, most = sum(data["counts"]), max(data["counts"], default=0)
     return [
         Bar(
@@ -142,24 +145,18 @@ def _histogram(data: Mapping[str, Any], role: str, name: str) -> list[Bar]:  # n
     ]
 
 
-def _scatter(data: Mapping[str, Any], role: str, name: str) -> Markup | None:
-    return scatter_chart(data, role, name)
-
-
-def _reliability(data: Mapping[str, Any], role: str, name: str) -> Markup | None:
-    return reliability_chart(data, role, name)
-
-
 def _short(count: int) -> str:
     if count < 1000:
         return str(count)
     return f"{count / 1000:.1f}k" if count < 10_000 else f"{count // 1000}k"
 
 
-_VIEWS: dict[str, Callable[[Mapping[str, Any], str, str], Any]] = {
+_TABLES: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "confusion": _confusion,
     "per_class": _per_class,
-    "scatter": _scatter,
-    "reliability": _reliability,
     "histogram": _histogram,
+}
+_DRAWINGS: dict[str, Callable[[Mapping[str, Any], str, str], Markup | None]] = {
+    "scatter": scatter_chart,
+    "reliability": reliability_chart,
 }

@@ -92,7 +92,10 @@ def _inline(svg: str, label: str, width: float) -> Markup:
     body = body.replace("xlink:href", "href")
     for name, stand_in in COLOURS.items():
         body = body.replace(stand_in, f"var(--{name})")
+    # Enlarged a little where there is room, never so much that its letters outgrow the page's.
+    limit = f"max-width: {1.25 * width:.0f}px"
     box = view.group(1) if view else ""
-    start = f'<svg class="plot" role="img" aria-label="{escape(label)}" viewBox="{box}" width="{width:.0f}">'
+    told = escape(label)
+    start = f'<svg class="plot" role="img" aria-label="{told}" viewBox="{box}" width="{width:.0f}" style="{limit}">'
     # Not escaped again: matplotlib escapes the texts that it is given.
     return Markup(start + body)

@@ -12,24 +12,26 @@ if TYPE_CHECKING:
 
 
 def summary(measurements: Measurements) -> Table:
-    """Teacher, student, control and baseline: score with interval, size, speed. Fits 80 columns."""
+    """Every model's headline score with its interval, size and speed, beneath the answer. Fits 80 columns."""
+    from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     metric = measurements.metric(measurements.headline)
-    table = Table(title=answer.sentence(measurements), title_justify="left", title_style="bold")
-    table.add_column("")
+    told = f"{answer.sentence(measurements)}\n{answer.verdict(measurements).title}."
+    table = Table(title=Text(told), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("", overflow="fold")
     for column in (metric.title, "size", "rows/s", "one row"):
-        table.add_column(column, justify="right")
+        table.add_column(Text(column), justify="right", no_wrap=True)
     for role, model in measurements.in_order.items():
         score = model.scores.get(metric.name, Interval())
         runtime = comparison.main_runtime(measurements, role)
-        rate = model.rows_per_second.get(runtime) if runtime else None
         latency = model.latency_ms.get("p50")
         table.add_row(
-            comparison.title_of(measurements, role),
-            f"{number.score(score.value, metric)} {number.interval(score, metric)}",
+            Text(model.title or comparison.title_of(measurements, role)),
+            Text(f"{number.score(score.value, metric)} {number.interval(score, metric)}".rstrip()),
             number.megabytes(model.bytes),
-            number.significant(rate),
+            number.significant(model.rows_per_second.get(runtime) if runtime else None),
             number.NONE if latency is None else f"{number.significant(latency)} ms",
             style="bold" if role == "student" else None,
         )

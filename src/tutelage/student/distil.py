@@ -8,6 +8,7 @@ The loss of a batch is the mean over its rows. Rows without a label have no labe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from tutelage.progress import Progress
 from tutelage.recipe import StudentRecipe
 from tutelage.student.losses import LOSSES, hidden_cosine
 from tutelage.training import checkpoint, supervised
+from tutelage.training.lean import needed_positions
 from tutelage.training.loop import Loss, Work, train
 
 
@@ -99,7 +101,10 @@ def distil(
         _loss(student, transfer, signals, settings),
         supervised.validator(student, student.tokenize(validation.texts()), validation.targets),
     )
-    state = train(learner, work, settings, seed=seed, folder=folder, progress=progress)
+    # Matching hidden states needs every position of the last layer; outputs alone need what the head reads.
+    whole = nullcontext() if learner.bridges else needed_positions(student, transfer.tokens, dropout=settings.dropout)
+    with whole:
+        state = train(learner, work, settings, seed=seed, folder=folder, progress=progress)
     supervised.finish(student, validation)
     return state
 

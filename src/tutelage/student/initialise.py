@@ -93,7 +93,7 @@ _NUMBERED = re.compile(r"\.(\d+)\.")
 
 
 def _origin(name: str, layers: Sequence[int]) -> tuple[int | None, str]:
-    """The teacher's layer number and parameter behind a student's parameter; the first number in a name counts layers."""
+    """The teacher's layer number and parameter behind a student's; the first number in a name counts layers."""
     match = _NUMBERED.search(name)
     if match is None:
         return None, name

@@ -75,7 +75,7 @@ def set_dropout(model: nn.Module, share: float) -> None:
 
 
 class _Training:
-    def __init__(
+    def __init__(  # noqa: PLR0917 - called once, by `train`
         self,
         model: nn.Module,
         work: Work,
