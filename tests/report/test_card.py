@@ -91,7 +91,7 @@ def test_the_table_fits_a_terminal(measurements):
     Console(file=out, width=80, color_system=None).print(summary(measurements))
     lines = out.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
-    rows = [line for line in lines if " MB" in line]
+    rows = [line for line in lines if "\xa0MB" in line]
     assert [row.split()[0] for row in rows] == ["Teacher", "Student", "No-distillation", "TF-IDF"]
     assert all("[" in row and "]" in row for row in rows)
 

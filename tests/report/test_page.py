@@ -57,7 +57,7 @@ def test_it_is_one_file_that_loads_and_runs_nothing(measurements):
     assert "default-src 'none'" in text
     assert "@import" not in text
     assert "url(http" not in text
-    assert set(target.removeprefix("#") for target in outline.targets) <= set(outline.ids)
+    assert {target.removeprefix("#") for target in outline.targets} <= set(outline.ids)
     assert len(text.encode()) < 1_000_000
 
 

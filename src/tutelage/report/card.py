@@ -16,27 +16,8 @@ from tutelage.report import answer, comparison, number
 from tutelage.report.health import rows_of
 from tutelage.report.template import render
 from tutelage.report.use import run_name, snippets
+from tutelage.tasks import TASKS
 
-# The hub refuses a `pipeline_tag` that it does not know: https://huggingface.co/tasks
-_PIPELINES = frozenset(
-    [
-        "text-classification",
-        "token-classification",
-        "question-answering",
-        "translation",
-        "summarization",
-        "text-generation",
-        "fill-mask",
-        "feature-extraction",
-        "sentence-similarity",
-        "text-ranking",
-        "zero-shot-classification",
-        "image-classification",
-        "image-segmentation",
-        "object-detection",
-        "audio-classification",
-    ]
-)
 _WEAK = 0.05  # a class whose F1 is so far below the mean of all is named
 
 
@@ -71,8 +52,10 @@ def _front(measurements: Measurements, licence: str | None) -> dict[str, Any]:
     """What the hub reads; `model-index` as in huggingface_hub's model card specification."""
     tags = ["tutelage", "knowledge-distillation", "onnx"]
     front: dict[str, Any] = {"license": licence or "unknown", "library_name": "onnx"}
-    if measurements.task in _PIPELINES:
-        front["pipeline_tag"] = measurements.task
+    task = TASKS.get(measurements.task)
+    # The hub refuses a tag that it does not know.
+    if task is not None and task.pipeline_tag:
+        front["pipeline_tag"] = task.pipeline_tag
     else:
         tags.append(measurements.task)
     front["tags"] = tags

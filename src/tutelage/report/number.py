@@ -51,8 +51,10 @@ def difference(value: float | None, metric: MetricInfo) -> str:
     if value is None:
         return NONE
     unit = f"{SPACE}points" if metric.percent else ""
-    sign = "+" if value > 0 else ""
-    return f"{sign}{score(value, metric, unit=False)}{unit}"
+    text = score(value, metric, unit=False)
+    # A rounded zero has no sign.
+    sign = "+" if value > 0 and text.strip("0.,") else ""
+    return f"{sign}{text}{unit}"
 
 
 def times(factor: float | None) -> str:
@@ -85,7 +87,7 @@ def seconds(value: float | None) -> str:
     """A time: 0.42 s, 12.3 s, 4 min 05 s, 2 h 10 min."""
     if value is None:
         return NONE
-    if value < 60:
+    if value < 59.95:
         return f"{significant(value, 2) if value < 1 else _decimal(value, 1)}{SPACE}s"
     minutes, rest = divmod(round(value), 60)
     if minutes < 60:

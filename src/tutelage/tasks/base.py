@@ -57,6 +57,8 @@ class Task(ABC):
     name: ClassVar[str]
     auto_model: ClassVar[str]
     """Name of the `transformers` auto class whose head fits."""
+    pipeline_tag: ClassVar[str | None] = None
+    """What the Hugging Face hub calls the task; None where it has no name for it."""
     default_loss: ClassVar[str]
     """Name of the loss in `student/losses/` that follows the teacher's outputs."""
 

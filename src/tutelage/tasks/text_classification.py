@@ -33,6 +33,7 @@ class TextClassification(Task):
 
     name: ClassVar[str] = "text-classification"
     auto_model: ClassVar[str] = "AutoModelForSequenceClassification"
+    pipeline_tag: ClassVar[str | None] = "text-classification"
     default_loss: ClassVar[str] = "soft-cross-entropy"
 
     @classmethod
