@@ -22,7 +22,7 @@ from tutelage.artifacts.tokens import Tokens
 from tutelage.compress import vocabulary
 from tutelage.data.health import describe
 from tutelage.data.prepare import prepare
-from tutelage.encoding import Reading
+from tutelage.encoding import reading
 from tutelage.folder import RunFolder
 from tutelage.progress import Progress, Silent
 from tutelage.recipe import Recipe, TrainingRecipe
@@ -59,8 +59,8 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
     RunFolder(Path(recipe.output)).refuse_others(recipe, resume=True)
     with _quarantined() as (folder, left_at), _threads(recipe):
         corpus = prepare(recipe, folder / "corpus", shown, left_at=left_at)
-        reading = Reading(recipe.data.max_tokens, recipe.data.long_text)
-        teacher, fitted = load.load(recipe.teacher.model, corpus.task, reading)
+        read = reading(recipe.data.max_tokens, recipe.data.long_text)
+        teacher, fitted = load.load(recipe.teacher.model, corpus.task, read)
         shape = build.choose(recipe.student, teacher.model.config)
         with shown.bar("Trying a few steps", 2) as bar:
             tokens = teacher.tokenize(corpus["train"].texts())

@@ -24,6 +24,11 @@ class Reading:
     otherwise (2 MB of "!" took 10 s for 512 tokens)."""
 
 
+def reading(max_tokens: int, long_text: Literal["truncate", "window"]) -> Reading:
+    """How a recipe's texts are read: windows share a quarter of their tokens, at most 64."""
+    return Reading(max_tokens, long_text, stride=min(Reading.stride, max_tokens // 4))
+
+
 def encode(tokenizer: Any, texts: Sequence[str], reading: Reading) -> tuple[list[list[int]], NDArray[np.int64]]:
     """Encode N texts with a `tokenizers.Tokenizer` as S id sequences of at most `max_tokens`.
 

@@ -29,7 +29,7 @@ from tutelage.compress import graph, vocabulary
 from tutelage.compress.graph import Graph
 from tutelage.data.identity import fingerprint_sources
 from tutelage.data.prepare import prepare
-from tutelage.encoding import Reading
+from tutelage.encoding import reading
 from tutelage.errors import Interrupted
 from tutelage.evaluate import machine
 from tutelage.folder import LOG, RunFolder
@@ -68,8 +68,8 @@ class Run:
         return self._network("teacher")
 
     def _network(self, name: str) -> Network:
-        reading = Reading(self.recipe.data.max_tokens, self.recipe.data.long_text)
-        return Network.load(self.path / name, self.bundle.task, reading)
+        data = self.recipe.data
+        return Network.load(self.path / name, self.bundle.task, reading(data.max_tokens, data.long_text))
 
 
 def run(
@@ -100,7 +100,7 @@ class _Story:
 
     def __init__(self, recipe: Recipe, folder: RunFolder, progress: Logged) -> None:
         self.recipe, self.folder, self.progress = recipe, folder, progress
-        self.reading = Reading(recipe.data.max_tokens, recipe.data.long_text)
+        self.reading = reading(recipe.data.max_tokens, recipe.data.long_text)
         self.threads = torch.get_num_threads()
 
     def tell(self) -> Run:

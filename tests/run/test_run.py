@@ -15,7 +15,7 @@ import yaml
 
 import tiny_models
 import tutelage
-from conftest import recipe
+from tiny_recipe import recipe
 from tutelage import pipeline
 from tutelage.errors import ModelError, OutputError
 from tutelage.progress import Silent
@@ -237,12 +237,13 @@ def test_ctrl_c_prints_the_command_that_goes_on(reviews: Path, bert: Path, tmp_p
     script = """
 import os, signal, sys, threading, time
 from pathlib import Path
+recipe, folder = sys.argv[1:]
 def interrupt():
-    while not list(Path(sys.argv[2]).rglob("step-*/manifest.json")):
+    while not list(Path(folder).rglob("step-*/manifest.json")):
         time.sleep(0.05)
     os.kill(os.getpid(), signal.SIGINT)
 threading.Thread(target=interrupt, daemon=True).start()
-sys.argv = ["tutelage", "run", sys.argv[1]]
+sys.argv = ["tutelage", "run", recipe]
 from tutelage.cli import main
 main()
 """
@@ -256,3 +257,11 @@ main()
     assert steps
     state = json.loads((max(steps) / "state.json").read_text())
     assert state["step"] > 0
+
+
+def test_memory_is_measured_in_processes_of_their_own(finished: pipeline.Run) -> None:
+    models = finished.measurements.models
+    teacher, student = models["teacher"].peak_memory_mb, models["student"].peak_memory_mb
+    assert teacher is not None
+    assert student is not None
+    assert 20 < student < 0.6 * teacher  # no torch in the student's process

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -256,6 +258,18 @@ def test_killed_inside_a_save_the_last_checkpoint_stays(tmp_path: Path, monkeypa
                 fit(tmp_path / place, checkpoint_minutes=1e-9)
         assert same(whole, fit(tmp_path / place, checkpoint_minutes=1e-9)[0])
     assert not list(tmp_path.rglob(".partial-*"))
+
+
+def test_an_interruption_in_the_last_epoch_is_not_lost(tmp_path: Path) -> None:
+    def interrupted(network: nn.Module) -> float:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return accuracy(network)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, work(validate=interrupted), epochs=1)
+    network, state = fit(tmp_path, epochs=1)
+    assert state.finished
+    assert same(network, fit(tmp_path / "whole", epochs=1)[0])
 
 
 def test_a_best_checkpoint_that_is_gone_is_noticed(tmp_path: Path) -> None:

@@ -111,7 +111,9 @@ def forward(model: nn.Module, batch: Batch, *, layers: Sequence[int] = ()) -> tu
     if not layers:
         return outputs, outputs.new_zeros((batch.rows, 0, 0))
     mask = batch.attention_mask.unsqueeze(-1).to(outputs.dtype)
-    states = [(result.hidden_states[layer] * mask).sum(1) / mask.sum(1) for layer in layers]
+    # An encoder-decoder keeps two lists; what it understood of the text is in the encoder's.
+    found = result.get("hidden_states") or result["encoder_hidden_states"]
+    states = [(found[layer] * mask).sum(1) / mask.sum(1) for layer in layers]
     return outputs, batch.pool(torch.stack(states, dim=1))
 
 

@@ -122,6 +122,8 @@ class _Training:
                 self._end_epoch()
                 self._save()
                 saved = time.monotonic()
+                if asked_to_stop():
+                    raise KeyboardInterrupt
             self._fill(bar, total)
         if state.best_step is not None:
             checkpoint.load_best(self.folder, state, self.bare)
