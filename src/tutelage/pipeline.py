@@ -138,7 +138,7 @@ class _Story:
         )
         if self.folder.done("teacher", fingerprint, folder) is None:
             started = time.monotonic()
-            network, fitted = load.load(recipe.model, corpus.task, self.reading)
+            network, fitted = load.load(recipe.model, corpus.task, self.reading, seed=self.recipe.seed)
             history = fine_tune.fine_tune(
                 network,
                 corpus,

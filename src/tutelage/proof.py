@@ -152,4 +152,5 @@ def _baseline(cast: Cast) -> Player:
         deployed_in="scikit-learn",
         parameters=baseline.parameters,
         size=baseline.size,
+        batches=(0,),
     )

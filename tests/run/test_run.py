@@ -201,7 +201,7 @@ def test_a_narrower_student_reads_long_texts_in_windows(reviews: Path, bert: Pat
     text = " ".join(row["text"] for row in tiny_models.reviews()[:5])
     one, other = run.bundle.predict([text])[0], run.student.predict([text])[0]
     assert one["scores"] == pytest.approx(other["scores"], abs=0.02)
-    assert one["scores"] != pytest.approx(run.bundle.predict([text[:60]])[0]["scores"], abs=1e-6)
+    assert len(run.student.tokenize([text]).sequences(0)) > 3
 
 
 def test_a_fitted_teacher_is_used_as_it_is(finished: pipeline.Run, reviews: Path, tmp_path: Path) -> None:
@@ -257,6 +257,19 @@ main()
     assert steps
     state = json.loads((max(steps) / "state.json").read_text())
     assert state["step"] > 0
+
+
+def test_the_same_recipe_gives_the_same_models_in_another_process(
+    finished: pipeline.Run, reviews: Path, bert: Path, tmp_path: Path
+) -> None:
+    """A new head, a new student and the order of the rows must not depend on the process."""
+    given = recipe(reviews, bert, tmp_path / "run")
+    script = "import json, sys\nfrom tutelage import pipeline\npipeline.run(json.loads(sys.argv[1]))"
+    environment = {**os.environ, "PYTHONHASHSEED": "12345"}
+    subprocess.run([sys.executable, "-c", script, json.dumps(given)], check=True, env=environment, capture_output=True)
+    for name in ("teacher", "student", ".tutelage/control"):
+        file = f"{name}/model.safetensors"
+        assert (tmp_path / "run" / file).read_bytes() == (finished.path / file).read_bytes()
 
 
 def test_memory_is_measured_in_processes_of_their_own(finished: pipeline.Run) -> None:

@@ -50,6 +50,8 @@ class Player:
     size: int
     """Bytes on disk of what would be deployed."""
     footprint: Callable[[list[str]], Footprint | None] | None = None
+    batches: Sequence[int] = speed.BATCHES
+    """Padded tokens in a batch to choose from; (0,) for what knows no batches."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,9 @@ def examine(
             bar.advance()
     some = texts[:speed_rows]
     contenders = [
-        Contender(name, runtime, run) for name, player in players.items() for runtime, run in player.runs.items()
+        Contender(name, runtime, run, player.batches)
+        for name, player in players.items()
+        for runtime, run in player.runs.items()
     ]
     speeds = speed.measure(contenders, some, progress=progress)
     with progress.bar("Measuring memory", len(players)) as bar:

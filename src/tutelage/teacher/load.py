@@ -50,8 +50,8 @@ def identity(name: str) -> list[list[str]]:
     return [[str(file), str(file.stat().st_size), str(file.stat().st_mtime_ns)] for file in files]
 
 
-def load(name: str, task: Task, reading: Reading) -> tuple[Network, bool]:
-    """Load a model with the task's head.
+def load(name: str, task: Task, reading: Reading, *, seed: int = 0) -> tuple[Network, bool]:
+    """Load a model with the task's head; a head that is new starts from `seed`.
 
     Returns the network and whether it already has a head trained for exactly these labels.
     Raises `ModelError` with the cure when it cannot be had.
@@ -60,6 +60,8 @@ def load(name: str, task: Task, reading: Reading) -> tuple[Network, bool]:
 
     quiet()
     place, local = locate(name)
+    # Without it a new head differs in every process, and no checkpoint would ever be resumed.
+    torch.manual_seed(seed)
     try:
         config = transformers.AutoConfig.from_pretrained(place, local_files_only=local)
         tokenizer = transformers.AutoTokenizer.from_pretrained(place, local_files_only=local)
