@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from tutelage.errors import OutputError, TutelageError, UserError
+from tutelage.errors import OutputError, StorageError, TutelageError, UserError
 from tutelage.version import __version__
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ app = typer.Typer(
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="recipe.yaml or recipe.toml", show_default=False)]
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="folder of a bundle", show_default=False)]
+_SYSTEM_CURE = "check the path, its permissions and the room on the disk; what was finished is kept"
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores if not given")]
 
 
@@ -42,6 +43,11 @@ def main() -> NoReturn:
             raise  # ours to mend, not the user's
         _complain(_missing(package))
         sys.exit(2)
+    except BrokenPipeError:
+        sys.exit(0)  # whoever read our output has seen enough
+    except OSError as error:
+        _complain(StorageError(f"{error.filename or 'the system'}: {error.strerror or error}", cure=_SYSTEM_CURE))
+        sys.exit(1)
     sys.exit(0)
 
 

@@ -1,0 +1,27 @@
+"""kill -9 inside a save, resumed in another process: the same files. benchmarks/kill.py does this at 25 points."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def test_killed_inside_a_save_it_resumes_to_identical_files(
+    bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import kill
+
+    assert kill.start(tmp_path / "whole", bert).wait() == 0
+    expected = kill.hashes(tmp_path / "whole")
+    assert len(expected) > 15
+    # Early in the teacher's checkpoints, and late, among those of student and control.
+    for flush in (60, 200):
+        cut = tmp_path / str(flush)
+        assert kill.start(cut, bert, die_in_save=flush).wait() == -signal.SIGKILL
+        assert kill.start(cut, bert).wait() == 0
+        assert kill.hashes(cut) == expected
