@@ -15,11 +15,12 @@ from tutelage.artifacts.signals import Recording, Signals
 from tutelage.compress import vocabulary
 from tutelage.encoding import Reading
 from tutelage.progress import Silent
-from tutelage.recipe import StudentRecipe
+from tutelage.recipe import StudentRecipe, TeacherRecipe
 from tutelage.student import distil, initialise
 from tutelage.student.build import Shape
 from tutelage.tasks import Task, TextClassification, TextRegression
 from tutelage.teacher import load, signals
+from tutelage.training import supervised
 
 REVIEWS = tiny_models.reviews()[:120]
 TEXTS = [row["text"] for row in REVIEWS]
@@ -138,11 +139,19 @@ def test_the_teachers_term_is_scaled_by_the_square_of_the_temperature(recorded: 
 
 
 def test_a_regression_student_answers_in_the_users_unit(bert: Path, tmp_path: Path) -> None:
-    network = teacher(bert, TextRegression(100.0, 10.0))
-    with torch.no_grad():
-        network.model.classifier.bias.fill_(100.0)
+    """Ratings around 100 with a standard deviation of 20: a unit that no head has by chance."""
+    ratings: list[float | None] = [100 + 10 * float(row["rating"]) for row in REVIEWS]
+    rows = split(TEXTS, ratings)
+    network = load.load(str(bert), TextRegression.fit(ratings), Reading(48))[0]
+    settings = TeacherRecipe(epochs=25, learning_rate=3e-3, patience=None)
+    supervised.fit_labels(
+        network, rows, rows, settings, title="", seed=0, folder=tmp_path / "teacher", progress=Silent()
+    )
     values = network.outputs(network.tokenize(TEXTS))[:, 0]
-    student, _ = taught(network, Shape(2, 32, 4, 32), tmp_path, [float(value) for value in values])
+    assert values.mean() == pytest.approx(np.mean(rows.targets), abs=10)
+    start = student_of(network, Shape(2, 32, 4, 32))
+    assert abs(start.outputs(start.tokenize(TEXTS)).mean()) < 5  # in training units, not in the user's
+    student, _ = taught(network, Shape(2, 32, 4, 32), tmp_path, ratings, epochs=25)
     ours = student.outputs(student.tokenize(TEXTS))[:, 0]
     assert np.corrcoef(ours, values)[0, 1] > 0.7
-    assert ours.mean() == pytest.approx(values.mean(), abs=0.5 * values.std())
+    assert ours.mean() == pytest.approx(values.mean(), abs=10)

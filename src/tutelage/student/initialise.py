@@ -15,6 +15,7 @@ from torch import nn
 from tutelage.artifacts.network import Network
 from tutelage.student import build
 from tutelage.student.build import Shape
+from tutelage.training import supervised
 
 
 def create(teacher: Network, shape: Shape, *, tokenizer: Any, kept: Sequence[int], seed: int) -> Network:
@@ -38,7 +39,11 @@ def create(teacher: Network, shape: Shape, *, tokenizer: Any, kept: Sequence[int
     for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
         if getattr(config, name, None) is not None:
             setattr(model.config, name, getattr(tokenizer, name, None))
-    return Network(model.float().eval(), tokenizer, teacher.task, teacher.reading)
+    student = Network(model.float().eval(), tokenizer, teacher.task, teacher.reading)
+    if shape.width == full.width:
+        # The head came from a finished teacher, which answers in the user's unit.
+        supervised.begin_again(student)
+    return student
 
 
 def freeze_embeddings(student: Network, *, frozen: bool) -> None:

@@ -38,6 +38,8 @@ def fine_tune(
     if settings.fine_tune is False or (settings.fine_tune == "auto" and fitted):
         progress.say("The teacher already knows these labels and is used as it is.")
         return []
+    if fitted:
+        supervised.begin_again(network)
     state = supervised.fit_labels(
         network,
         corpus["train"],

@@ -19,9 +19,7 @@ from tutelage.errors import TrainingError
 from tutelage.progress import Bar, Progress
 
 
-def record(
-    network: Network, splits: list[Split], recording: Recording, *, folder: Path, progress: Progress
-) -> Signals:
+def record(network: Network, splits: list[Split], recording: Recording, *, folder: Path, progress: Progress) -> Signals:
     """Record what is not recorded yet, and return all of it.
 
     Killed half-way, the next call goes on after the last whole shard. Memory stays that of one shard. Signals of
@@ -63,9 +61,7 @@ def _blocks(split: Split) -> Iterator[tuple[NDArray[np.int64], NDArray[np.void]]
         yield rows, keys[rows]
 
 
-def _records(
-    network: Network, texts: list[str], keys: NDArray[np.void], recording: Recording
-) -> NDArray[np.void]:
+def _records(network: Network, texts: list[str], keys: NDArray[np.void], recording: Recording) -> NDArray[np.void]:
     records = np.empty(len(texts), dtype=recording.dtype)
     records["key"] = keys
     for rows, outputs, hidden in network.infer(network.tokenize(texts), layers=recording.layers):

@@ -91,6 +91,12 @@ def fingerprint(network: Network, settings: TrainingRecipe, *more: object) -> st
     )
 
 
+def begin_again(network: Network) -> None:
+    """Put a head that answers in the user's unit back into training units: the inverse of `finish`."""
+    centre, spread = units(network)
+    head.rescale(network.model, network.task.width, factor=1 / spread, shift=-centre / spread)
+
+
 def finish(network: Network, validation: Split) -> None:
     """Fold the training units and the temperature of least validation loss into the head."""
     centre, spread = units(network)
