@@ -102,8 +102,8 @@ def main() -> None:
         "3. Signals recorded once",
         f"python benchmarks/signals.py --rows {given.rows} --seeds {' '.join(map(str, given.seeds))}",
         [
-            f"{given.rows:,} movie sentences, MiniLM as teacher, student 2 layers x 128, 6 epochs, outputs and pooled",
-            "hidden states of two layers. Both in one process, in turns. Bar: >= 3 x, same final score.",
+            f"{given.rows:,} movie sentences, MiniLM (not fine-tuned) as teacher, student 2 x 128, 6 epochs,",
+            "outputs and pooled hidden states of two layers. One process, in turns. Bar: >= 3 x, same score.",
             "",
             "| seed | recorded once, s | teacher anew, s | ratio | validation, once | validation, anew |",
             "|---|---|---|---|---|---|",
