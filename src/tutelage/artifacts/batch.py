@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tutelage.artifacts.tokens import Tokens
 
 # Rows are sorted by length inside pools of this many batches: short enough to stay random, long enough that
-# padding nearly vanishes (4 % of the tokens on sentences of 5 to 60 tokens, against 45 % unsorted).
+# padding nearly vanishes (under 6 % of the tokens for lengths of 5 to 60: held by a test).
 _POOL = 50
 
 

@@ -26,9 +26,9 @@ class Shape:
 def choose(settings: StudentRecipe, teacher: Any) -> Shape:
     """The shape a recipe asks for, next to a teacher's configuration. Raises `ModelError` when it cannot be.
 
-    - `small` (and `auto`): 2 layers as wide as the teacher, feed-forward as wide as the layer. On 8,000 sentences it
-      kept 97 % of a 6-layer teacher at a sixth of its arithmetic (docs/decisions/0002).
-    - `tiny`: 2 layers a third as wide, embeddings projected: 94 % at a twentieth.
+    - `small` (and `auto`): 2 layers as wide as the teacher, feed-forward as wide as the layer; what it keeps is in
+      benchmarks/RESULTS.md, how it was chosen in docs/decisions/0002.
+    - `tiny`: 2 layers a third as wide, embeddings projected.
     - `medium`: half the layers, unchanged.
     """
     full = shape_of(teacher)
