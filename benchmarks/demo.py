@@ -65,7 +65,7 @@ def shown(interval: Interval | None, factor: float = 100.0) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     seeds = parser.parse_args().seeds
     rows, kept, faster, times = [], [], [], []
     for seed in seeds:

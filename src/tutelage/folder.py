@@ -119,6 +119,10 @@ class RunFolder:
         kept = {stage: record["kept"].get("history") for stage, record in self._records().items()}
         return {stage: history for stage, history in kept.items() if history}
 
+    def choices(self) -> list[dict[str, Any]]:
+        """What the stages decided, and why."""
+        return [choice for record in self._records().values() for choice in record["kept"].get("choices", [])]
+
     def _records(self) -> dict[str, Any]:
         try:
             records: dict[str, Any] = json.loads(self._stages.read_text(encoding="utf-8"))

@@ -37,7 +37,7 @@ from tutelage.progress import Logged, Progress, Silent
 from tutelage.recipe import Recipe
 from tutelage.report import page
 from tutelage.report.card import card
-from tutelage.student import build, distil, initialise
+from tutelage.student import build, distil, initialise, widen
 from tutelage.student.build import Shape
 from tutelage.teacher import fine_tune, load
 from tutelage.teacher import signals as recording
@@ -161,9 +161,10 @@ class _Story:
             signals = self._signals(teacher, splits, shape)
             started = time.monotonic()
             student = self._new_student(corpus, teacher, shape)
+            transfer = distil.transfer_set(student, splits, signals)
             state = distil.distil(
                 student,
-                distil.transfer_set(student, splits, signals),
+                transfer,
                 signals,
                 corpus["validation"],
                 recipe,
@@ -171,8 +172,18 @@ class _Story:
                 folder=self.folder.training / "student",
                 progress=self.progress,
             )
+            student, choice = widen.widen(
+                student,
+                transfer.tokens,
+                transfer.targets,
+                corpus["validation"],
+                said=lambda rows: signals.outputs(transfer.signal_rows[rows], transfer.keys[rows]),
+                wanted=recipe.wide,
+                progress=self.progress,
+            )
             student.save(self.folder.student)
-            self.folder.finish("student", fingerprint, started=started, history=state.history)
+            choices = [choice] if choice else []
+            self.folder.finish("student", fingerprint, started=started, history=state.history, choices=choices)
         return fingerprint, Network.load(self.folder.student, corpus.task, self.reading), shape
 
     def _signals(self, teacher: Network, splits: list[Split], shape: Shape) -> Signals:
@@ -210,6 +221,14 @@ class _Story:
                 title="Training the control (no distillation)",
                 seed=self.recipe.seed,
                 folder=self.folder.training / "control",
+                progress=self.progress,
+            )
+            control, _ = widen.widen(
+                control,
+                control.tokenize(corpus["train"].texts()),
+                corpus["train"].targets,
+                corpus["validation"],
+                wanted=self.recipe.student.wide,
                 progress=self.progress,
             )
             control.save(self.folder.control)

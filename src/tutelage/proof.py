@@ -84,7 +84,7 @@ def prove(cast: Cast, facts: dict[str, Any], progress: Logged) -> Measurements:
         scored,
         recipe=cast.recipe,
         machine=facts,
-        choices=list(cast.graph.choices),
+        choices=cast.folder.choices(),
         times=cast.folder.times(),
         history=cast.folder.histories(),
         warnings=progress.warnings,

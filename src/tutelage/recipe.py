@@ -112,6 +112,9 @@ class StudentRecipe(TrainingRecipe):
     freeze_embeddings: Literal["auto"] | bool = Field(
         "auto", description="leave the teacher's embeddings as they are; auto: when they were not projected"
     )
+    wide: Literal["auto"] | bool = Field(
+        "auto", description="a linear part over tokens and their pairs beside the layers; auto: where validation gains"
+    )
     control: bool = Field(True, description="also train the same student on labels alone")
 
     @model_validator(mode="after")

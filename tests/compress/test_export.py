@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import tiny_models
 from splits import split
 from tutelage.artifacts.first_token import only_first_token
 from tutelage.artifacts.network import Network
+from tutelage.artifacts.wide import Wide
 from tutelage.compress import graph, quantize
 from tutelage.compress.export import export
 from tutelage.compress.run import outputs
@@ -42,8 +44,14 @@ def test_the_graph_answers_as_pytorch_on_any_batch(kind: str, tmp_path: Path) ->
     np.testing.assert_allclose(outputs(made.file, given, tokens), given.outputs(tokens), atol=1e-4)
 
 
+def with_wide(given: Network, deep: float) -> Network:
+    """The network and a wide part at random."""
+    table = torch.randn(given.model.config.vocab_size + 256, 2, generator=torch.Generator().manual_seed(0))
+    return replace(given, wide=Wide(table, torch.tensor([0.5, -0.5]), deep=deep, buckets=256))
+
+
 def test_windows_are_pooled_alike(bert: Path, tmp_path: Path) -> None:
-    given = network(bert, Reading(16, "window", 4))
+    given = with_wide(network(bert, Reading(16, "window", 4)), deep=0.6)
     made = export(given, tmp_path / "model.onnx", texts=TEXTS[:16])
     tokens = given.tokenize([" ".join(TEXTS[:5]), TEXTS[5]])
     np.testing.assert_allclose(outputs(made.file, given, tokens), given.outputs(tokens), atol=1e-4)
@@ -115,6 +123,16 @@ def test_int8_is_smaller_and_close(tmp_path: Path) -> None:
     tokens = given.tokenize(TEXTS[:100])
     one, other = (outputs(file, given, tokens) for file in files)
     assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.99
+
+
+def test_int8_leaves_the_wide_part_alone(bert: Path, tmp_path: Path) -> None:
+    """Its weights are one row a word: one scale for all of them would drown most."""
+    given = with_wide(network(bert), deep=0.0)
+    make(given, tmp_path, quantize="int8")
+    tokens = given.tokenize(["a", *TEXTS[:40]])
+    one, other = (outputs(tmp_path / f"{name}.onnx", given, tokens) for name in ("fp32", "int8"))
+    np.testing.assert_allclose(other, one, atol=1e-6)
+    np.testing.assert_allclose(one, given.outputs(tokens), atol=1e-5)
 
 
 def test_quantisation_can_be_off(bert: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from torch import nn
 from tutelage import storage
 from tutelage.artifacts.batch import Batch, by_length, collate
 from tutelage.artifacts.tokens import Tokens, tokenize
+from tutelage.artifacts.wide import Wide
 from tutelage.encoding import Reading
 from tutelage.tasks import Array, Task
 from tutelage.text import normalise
@@ -27,12 +28,16 @@ _TOKENS_AT_ONCE = 2048
 
 @dataclass(frozen=True)
 class Network:
-    """`model` is a plain `transformers` model with the task's head, `tokenizer` a fast tokenizer of `transformers`."""
+    """`model` is a plain `transformers` model with the task's head, `tokenizer` a fast tokenizer of `transformers`.
+
+    A `wide` part adds its scores to the model's.
+    """
 
     model: Any
     tokenizer: Any
     task: Task
     reading: Reading
+    wide: Wide | None = None
 
     @classmethod
     def load(cls, folder: Path, task: Task, reading: Reading) -> Network:
@@ -43,13 +48,18 @@ class Network:
         auto = getattr(transformers, task.auto_model)
         model = auto.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        return cls(model.eval(), tokenizer, task, reading)
+        return cls(model.eval(), tokenizer, task, reading, Wide.load(folder))
 
     def save(self, folder: Path) -> None:
-        """Write a plain Hugging Face folder that `from_pretrained` loads without this package."""
+        """Write a plain Hugging Face folder that `from_pretrained` loads without this package.
+
+        A wide part stands beside the model in a file of its own, which only `load` adds.
+        """
         with storage.whole_folder(folder) as partial:
             self.model.save_pretrained(partial)
             self.tokenizer.save_pretrained(partial)
+            if self.wide is not None:
+                self.wide.save(partial)
 
     @property
     def pad(self) -> int:
@@ -59,12 +69,13 @@ class Network:
     @property
     def parameters(self) -> int:
         """Number of weights."""
-        return sum(parameter.numel() for parameter in self.model.parameters())
+        deep = sum(parameter.numel() for parameter in self.model.parameters())
+        return int(deep) + (self.wide.numbers if self.wide else 0)
 
     def describe(self, precision: str) -> str:
         """One line: architecture, shape, vocabulary, precision."""
         config = self.model.config
-        shape = f"{config.num_hidden_layers} layers x {config.hidden_size}"
+        shape = f"{config.num_hidden_layers} layers x {config.hidden_size}{' + wide' if self.wide else ''}"
         return f"{config.model_type.upper()}, {shape}, {config.vocab_size:,} tokens, {precision}"
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
@@ -97,7 +108,10 @@ class Network:
         self.model.eval()
         for rows in by_length(tokens.lengths, tokens=_TOKENS_AT_ONCE):
             with torch.inference_mode():
-                outputs, hidden = forward(self.model, self.collate(tokens, rows), layers=layers)
+                batch = self.collate(tokens, rows)
+                outputs, hidden = forward(self.model, batch, layers=layers)
+                if self.wide is not None:
+                    outputs = self.wide.deep * outputs + batch.pool(self.wide(batch.input_ids, batch.attention_mask))
             yield rows, outputs.float().cpu().numpy(), hidden.float().cpu().numpy()
 
 

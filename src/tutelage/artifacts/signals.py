@@ -105,6 +105,14 @@ class Signals:
             )
         return result
 
+    def outputs(self, rows: NDArray[np.int64], keys: NDArray[np.void]) -> NDArray[np.float32]:
+        """The outputs (B, K) alone, of as many rows as there are."""
+        parts = [np.empty((0, self.recording.outputs), dtype=np.float32)]
+        for begin in range(0, len(rows), SHARD_ROWS):
+            part = slice(begin, begin + SHARD_ROWS)
+            parts.append(self.take(rows[part], keys[part])["outputs"])
+        return np.concatenate(parts)
+
 
 def write_shard(folder: Path, number: int, records: NDArray[Any]) -> None:
     """Write one shard, whole or not at all; its name carries the hash of its bytes."""

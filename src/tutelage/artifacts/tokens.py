@@ -39,6 +39,17 @@ class Tokens:
         """The id sequences of one row."""
         return [self.flat[self.start[s] : self.start[s + 1]] for s in range(self.first[row], self.first[row + 1])]
 
+    def take(self, rows: NDArray[np.int64]) -> Tokens:
+        """Some rows, in the order given."""
+        pieces = [self.sequences(row) for row in rows.tolist()]
+        flat = [ids for sequences in pieces for ids in sequences]
+        return Tokens(
+            np.concatenate([np.empty(0, dtype=np.int32), *flat]),
+            np.cumsum([0, *map(len, flat)], dtype=np.int64),
+            np.cumsum([0, *map(len, pieces)], dtype=np.int64),
+            self.pad,
+        )
+
 
 def tokenize(texts: Sequence[str], tokenizer: Any, reading: Reading, *, pad: int = 0) -> Tokens:
     """Encode texts with a `tokenizers.Tokenizer`, exactly as a bundle does, in blocks."""

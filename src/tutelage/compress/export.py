@@ -59,12 +59,14 @@ def export(network: Network, file: Path, *, texts: list[str]) -> Export:
 
 
 class _Logits(nn.Module):
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
-        self.model = model
+        self.model = network.model
+        self.wide = network.wide
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
-        return self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+        logits = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+        return logits if self.wide is None else self.wide.deep * logits + self.wide(input_ids, attention_mask)
 
 
 def _write(network: Network, file: Path) -> None:
@@ -75,7 +77,7 @@ def _write(network: Network, file: Path) -> None:
     network.model.eval()
     with warnings.catch_warnings(), _quiet("torch.onnx", "torch.export", "onnxscript"):
         warnings.simplefilter("ignore")
-        program = _traced(network.model, (ids, mask), axes)
+        program = _traced(network, (ids, mask), axes)
     with storage.whole_file(file) as partial:
         program.save(str(partial), external_data=False)
         model = onnx.load(str(partial))
@@ -84,14 +86,15 @@ def _write(network: Network, file: Path) -> None:
         onnx.save(model, str(partial))
 
 
-def _traced(model: Any, example: tuple[torch.Tensor, torch.Tensor], axes: dict[int, Any]) -> Any:
+def _traced(network: Network, example: tuple[torch.Tensor, torch.Tensor], axes: dict[int, Any]) -> Any:
     """The exported program. Fused attention of some architectures cannot be decomposed; plain attention can."""
+    model = network.model
     fused = model.config._attn_implementation
     for attention in dict.fromkeys((fused, "eager")):
         model.set_attn_implementation(attention)
         try:
             return torch.onnx.export(
-                _Logits(model),
+                _Logits(network),
                 example,
                 input_names=["input_ids", "attention_mask"],
                 output_names=["logits"],

@@ -1,0 +1,204 @@
+"""Put a wide part beside a trained student, where validation says that it helps.
+
+The wide part is linear, so it is fitted to the end, from the labels and, for a student, from its teacher; which of
+them, how strongly it is held back, and its share of the answer are chosen on validation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tutelage.artifacts.corpus import Split
+from tutelage.artifacts.network import Network
+from tutelage.artifacts.tokens import Tokens
+from tutelage.artifacts.wide import Wide, features
+from tutelage.progress import Progress
+from tutelage.student.losses import LOSSES
+from tutelage.training import supervised
+
+# Pairs of tokens share this many rows, fewer when there are many outputs: the table stays below 2 MB and a bit.
+_BUCKETS, _NUMBERS = 2**17, 2**20
+# Tried on VADER's movie sentences (docs/decisions/0003): L2 in units of 1 / rows, and shares of the wide part.
+_STRENGTHS = (0.1, 1.0)
+_SHARES = np.arange(1, 10) / 10
+_ITERATIONS = 60
+# More rows hardly change a linear model, and their fit would take longer than the student's.
+_MOST_ROWS = 200_000
+
+Array = NDArray[np.float64]
+RowLoss = Callable[[torch.Tensor], torch.Tensor]
+"""Outputs (N, K) in training units -> one loss a row (N,)."""
+
+
+@dataclass(frozen=True)
+class Mix:
+    """A wide part beside a network, judged on validation."""
+
+    learned_from: str
+    weights: Array
+    """(features, K), in training units."""
+    bias: Array
+    share: float
+    temperature: float
+    losses: Array
+    """Per validation row."""
+    score: float
+
+
+def widen(
+    network: Network,
+    tokens: Tokens,
+    targets: Array,
+    validation: Split,
+    *,
+    said: Callable[[NDArray[np.int64]], Any] | None = None,
+    wanted: Literal["auto"] | bool,
+    progress: Progress,
+) -> tuple[Network, dict[str, Any] | None]:
+    """The network with a wide part fitted on N rows, and why; or as it was.
+
+    `targets` (N,) are NaN where unknown; `said` gives what the teacher said of some rows, (B,) -> (B, K); both are in
+    the user's unit. With `auto` the wide part stays when it lowers the validation loss by more than one standard error
+    of that difference.
+    """
+    if not wanted:
+        return network, None
+    vocabulary, buckets = int(network.model.config.vocab_size), _buckets(network.task.width)
+    some = np.unique(np.linspace(0, len(tokens) - 1, min(len(tokens), _MOST_ROWS)).astype(np.int64))
+    rows = features(tokens.take(some), vocabulary=vocabulary, buckets=buckets)
+    weights = _rarity(rows)
+    judge = _Judge(network, validation, vocabulary, buckets, weights)
+    alone = judge.alone()
+    lessons = _lessons(network, targets[some], said(some) if said else None)
+    mixes = []
+    with progress.bar("Fitting the wide part", len(lessons) * len(_STRENGTHS)) as bar:
+        for name, (known, loss) in lessons.items():
+            for strength in _STRENGTHS:
+                fitted = _fit(rows[known].multiply(weights).tocsr(), loss, network.task.width, strength)
+                mixes.append(judge.best(name, *fitted))
+                bar.advance()
+    best = min(mixes, key=lambda mix: float(mix.losses.mean()))
+    better = alone.losses - best.losses
+    pays = better.mean() > better.std() / np.sqrt(len(better))
+    return _decided(network, alone, best, weights, buckets=buckets, taken=bool(pays) or wanted is True)
+
+
+def _buckets(outputs: int) -> int:
+    return int(2 ** np.floor(np.log2(min(_BUCKETS, max(_NUMBERS // outputs, 1024)))))
+
+
+def _rarity(rows: Any) -> Array:
+    """Inverse document frequency of every feature, smoothed; 0 for those that never occur."""
+    count = np.bincount(rows.indices, minlength=rows.shape[1])
+    return np.where(count > 0, np.log((1 + rows.shape[0]) / (1 + count)) + 1, 0.0)
+
+
+def _lessons(network: Network, targets: Array, said: Array | None) -> Mapping[str, tuple[NDArray[np.bool_], RowLoss]]:
+    """What a wide part may learn from: which rows, and the loss of outputs there."""
+    task = network.task
+    centre, spread = supervised.units(network)
+    labels = supervised.standardised(network, targets).double()
+    known = ~np.isnan(targets)
+    found: dict[str, tuple[NDArray[np.bool_], RowLoss]] = {}
+    if known.any():
+        found["labels"] = (known, lambda outputs: task.label_loss(outputs, labels[torch.from_numpy(known)]))
+    if said is not None:
+        told, loss = torch.from_numpy((said - centre) / spread).double(), LOSSES[task.default_loss]
+        found["teacher"] = (np.ones(len(said), dtype=bool), lambda outputs: loss(outputs, told, labels, 1.0))
+    return found
+
+
+def _fit(rows: Any, loss: RowLoss, outputs: int, strength: float) -> tuple[Array, Array]:
+    """Weights (features, K) and bias (K,) of least mean loss + strength / N * |weights|^2 / 2, by L-BFGS."""
+    from scipy.optimize import minimize
+
+    used = np.unique(rows.indices)
+    inner = rows[:, used]
+    turned = inner.T.tocsr()
+    count, held = inner.shape[0], strength / inner.shape[0]
+
+    def objective(flat: Array) -> tuple[float, Array]:
+        weights, bias = flat[:-outputs].reshape(-1, outputs), flat[-outputs:]
+        answers = torch.from_numpy(inner @ weights + bias).requires_grad_()
+        total = loss(answers).sum() / count
+        (slope,) = torch.autograd.grad(total, answers)
+        gradient = slope.numpy()
+        value = total.item() + held / 2 * float((weights**2).sum())
+        return value, np.concatenate([(turned @ gradient + held * weights).ravel(), gradient.sum(0)])
+
+    start = np.zeros((len(used) + 1) * outputs)
+    found = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": _ITERATIONS}).x
+    weights = np.zeros((rows.shape[1], outputs))
+    weights[used] = found[:-outputs].reshape(-1, outputs)
+    return weights, found[-outputs:]
+
+
+class _Judge:
+    """Validation rows, and what the network alone says of them."""
+
+    def __init__(self, network: Network, validation: Split, vocabulary: int, buckets: int, weights: Array) -> None:
+        self.network, self.targets = network, validation.targets
+        self.labels = supervised.standardised(network, validation.targets)
+        tokens = network.tokenize(validation.texts())
+        self.deep = network.outputs(tokens).astype(np.float64)
+        self.rows = features(tokens, vocabulary=vocabulary, buckets=buckets).multiply(weights).tocsr()
+        self.centre, self.spread = supervised.units(network)
+
+    def alone(self) -> Mix:
+        """No wide part."""
+        nothing = np.zeros((self.rows.shape[1], self.network.task.width))
+        return self._mixed("", nothing, nothing[0], 0.0)
+
+    def best(self, name: str, weights: Array, bias: Array) -> Mix:
+        """The share of least validation loss."""
+        mixes = [self._mixed(name, weights, bias, float(share)) for share in _SHARES]
+        return min(mixes, key=lambda mix: float(mix.losses.mean()))
+
+    def _mixed(self, name: str, weights: Array, bias: Array, share: float) -> Mix:
+        task = self.network.task
+        wide = (self.rows @ weights + bias) * self.spread + self.centre
+        outputs = (1 - share) * self.deep + share * wide
+        temperature = task.temperature(outputs, self.targets)
+        outputs = outputs / temperature
+        losses = task.label_loss(torch.from_numpy((outputs - self.centre) / self.spread), self.labels).double().numpy()
+        score = task.headline.compute(task.predict(outputs), self.targets)
+        return Mix(name, weights, bias, share, temperature, losses, score)
+
+
+def _decided(
+    network: Network, alone: Mix, best: Mix, rarity: Array, *, buckets: int, taken: bool
+) -> tuple[Network, dict[str, Any]]:
+    headline = network.task.headline
+    choice = {
+        "what": "wide part",
+        "taken": f"a {best.share:.0%} share, learned from the {best.learned_from}" if taken else "none",
+        "why": f"validation loss {alone.losses.mean():.4f} without, {best.losses.mean():.4f} with it; "
+        f"{headline.title.lower()} {alone.score:.4f} and {best.score:.4f}",
+        "figures": {
+            "share": best.share,
+            "loss_without": float(alone.losses.mean()),
+            "loss_with": float(best.losses.mean()),
+            "score_without": alone.score,
+            "score_with": best.score,
+        },
+    }
+    if not taken:
+        return network, choice
+    centre, spread = supervised.units(network)
+    factor = best.share / best.temperature
+    table = best.weights * rarity[:, None] * spread * factor
+    scale = float(np.abs(table).max()) or 1.0
+    wide = Wide(
+        torch.from_numpy(table / scale),
+        torch.from_numpy((best.bias * spread + centre) * factor),
+        scale=scale,
+        deep=(1 - best.share) / best.temperature,
+        buckets=buckets,
+    )
+    return replace(network, wide=wide.to(network.model.device)), choice
