@@ -8,9 +8,10 @@ The loss of a batch is the mean over its rows. Rows without a label have no labe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from tutelage.progress import Progress
 from tutelage.recipe import StudentRecipe
 from tutelage.student.losses import LOSSES, hidden_cosine
 from tutelage.training import checkpoint, supervised
-from tutelage.training.lean import needed_positions
+from tutelage.training.lean import needed_positions, used_embeddings
 from tutelage.training.loop import Loss, Work, train
 
 
@@ -94,19 +95,26 @@ def distil(
         width=int(student.model.config.hidden_size),
         teacher_width=signals.recording.width,
     )
-    work = Work(
-        "Distilling the student",
-        supervised.fingerprint(student, settings, seed, transfer.name, validation.fingerprint),
-        supervised.batches(transfer.tokens, settings, seed),
-        _loss(student, transfer, signals, settings),
-        supervised.validator(student, student.tokenize(validation.texts()), validation.targets),
-    )
-    # Matching hidden states needs every position of the last layer; outputs alone need what the head reads.
-    whole = nullcontext() if learner.bridges else needed_positions(student, transfer.tokens, dropout=settings.dropout)
-    with whole:
+    name = supervised.fingerprint(student, settings, seed, transfer.name, validation.fingerprint)
+    texts = [transfer.tokens, student.tokenize(validation.texts())]
+    with used_embeddings(student, texts) as (tokens, judged), _positions(learner, student, tokens, settings):
+        work = Work(
+            "Distilling the student",
+            name,
+            supervised.batches(tokens, settings, seed),
+            _loss(student, replace(transfer, tokens=tokens), signals, settings),
+            supervised.validator(student, judged, validation.targets),
+        )
         state = train(learner, work, settings, seed=seed, folder=folder, progress=progress)
     supervised.finish(student, validation)
     return state
+
+
+def _positions(
+    learner: Learner, student: Network, tokens: Tokens, settings: StudentRecipe
+) -> AbstractContextManager[Any]:
+    """Matching hidden states needs every position of the last layer; outputs alone need what the head reads."""
+    return nullcontext() if learner.bridges else needed_positions(student, tokens, dropout=settings.dropout)
 
 
 def _loss(student: Network, transfer: Transfer, signals: Signals, settings: StudentRecipe) -> Loss:
