@@ -27,6 +27,8 @@ def child(output: str, model: str, die_in_save: int) -> None:
     from tutelage import pipeline, recipe, storage
     from tutelage.folder import RunFolder
     from tutelage.progress import Logged, Silent
+    from tutelage.student import build
+    from tutelage.workshop import Bench
 
     if die_in_save:
         flush, calls = storage._flush, iter(range(1, 1_000_000))
@@ -49,10 +51,10 @@ def child(output: str, model: str, die_in_save: int) -> None:
     folder = RunFolder.claim(given, resume=True)
     with folder.locked():
         story = pipeline._Story(given, folder, Logged(Silent(), folder.path / "log.jsonl"))
-        corpus = story._data()
-        name, teacher = story._teacher(corpus)
-        name, _, shape = story._student(name, corpus, teacher)
-        story._control(name, corpus, teacher, shape)
+        workshop = story._workshop(story._data())
+        shape = build.choose(given.student, workshop.teacher.model.config)
+        learned = workshop.learn(given.student, shape, Bench(folder.student, folder.export))
+        story._control(workshop, learned)
 
 
 def hashes(folder: Path) -> dict[str, str]:

@@ -27,7 +27,7 @@ FOUNDATION = {"artifacts", "tasks"}
 """Rooms that every room may import."""
 SHARED = {"encoding", "errors", "progress", "recipe", "storage", "text", "version"}
 """Modules that every room may import; they import no room but the foundation."""
-COMPOSERS = {"pipeline", "proof", "check", "cli", "demo", "__init__", "__main__"}
+COMPOSERS = {"pipeline", "workshop", "climb", "proof", "check", "cli", "demo", "__init__", "__main__"}
 """The only modules that put rooms together."""
 EXCEPTIONS = {
     "teacher": {"training"},

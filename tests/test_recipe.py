@@ -183,7 +183,10 @@ def test_differences_are_dotted_with_both_values() -> None:
         (recipe(epochs=3), "epochs: unknown key; it belongs under teacher or student"),
         (recipe(max_tokens=64), "max_tokens: unknown key; it belongs under data"),
         (recipe(data={"temperature": 2}), "data.temperature: unknown key; it belongs under student"),
-        (recipe(compress={"zzzz": 1}), "compress.zzzz: unknown key; known here: quantize, allowed_loss"),
+        (
+            recipe(compress={"zzzz": 1}),
+            "compress.zzzz: unknown key; known here: quantize, allowed_loss, cascade, cascade_loss",
+        ),
     ],
 )
 def test_an_unknown_key_is_told_with_the_near_one(value: dict[str, Any], problem: str) -> None:

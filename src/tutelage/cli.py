@@ -24,6 +24,8 @@ app = typer.Typer(
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="recipe.yaml or recipe.toml", show_default=False)]
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="folder of a bundle", show_default=False)]
+GOAL_MISSED = 3
+"""Exit code of a run that worked, but found no student that reaches the recipe's goal."""
 _SYSTEM_CURE = "check the path, its permissions and the room on the disk; what was finished is kept"
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores if not given")]
 
@@ -99,7 +101,12 @@ def run(
     from tutelage import pipeline
     from tutelage.console import Terminal
 
-    _show(pipeline.run(recipe, resume=resume, progress=Terminal()))
+    finished = pipeline.run(recipe, resume=resume, progress=Terminal())
+    _show(finished)
+    search = finished.measurements.search
+    if search is not None and not search.reached:
+        typer.echo("The goal was not reached; this is the best student that was found.", err=True)
+        raise typer.Exit(GOAL_MISSED)
 
 
 @app.command()

@@ -11,6 +11,8 @@
     ├── TrainingError           exit 1   a loss that is not finite, memory that does not suffice
     └── Interrupted             exit 130 Ctrl-C; the run can be resumed
 
+A search that finds no student for its goal is no error: the best one is delivered, and the exit code is 3.
+
 A message says what was given, what was expected, and the cure.
 """
 

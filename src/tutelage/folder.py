@@ -33,6 +33,7 @@ class RunFolder:
         self.training = path / _INSIDE / "training"
         self.control = path / _INSIDE / "control"
         self.export = path / _INSIDE / "export"
+        self.search = path / _INSIDE / "search"
         self.teacher = path / "teacher"
         self.signals = path / "signals"
         self.student = path / "student"

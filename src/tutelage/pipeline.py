@@ -19,14 +19,12 @@ import torch
 
 from tutelage import proof, storage
 from tutelage import recipe as recipes
-from tutelage.artifacts.corpus import Corpus, Split
-from tutelage.artifacts.measurements import Measurements
+from tutelage.artifacts.corpus import Corpus
+from tutelage.artifacts.measurements import Measurements, Search
 from tutelage.artifacts.network import Network
-from tutelage.artifacts.signals import Recording, Signals
 from tutelage.bundle.predict import Bundle
 from tutelage.bundle.predict import load as load_bundle
-from tutelage.compress import graph, vocabulary
-from tutelage.compress.graph import Graph
+from tutelage.climb import Climb
 from tutelage.data.identity import fingerprint_sources
 from tutelage.data.prepare import prepare
 from tutelage.encoding import reading
@@ -37,11 +35,10 @@ from tutelage.progress import Logged, Progress, Silent
 from tutelage.recipe import Recipe
 from tutelage.report import page
 from tutelage.report.card import card
-from tutelage.student import build, distil, initialise, widen
-from tutelage.student.build import Shape
+from tutelage.student import build, widen
 from tutelage.teacher import fine_tune, load
-from tutelage.teacher import signals as recording
 from tutelage.training import supervised
+from tutelage.workshop import Bench, Learned, Made, Workshop
 
 
 @dataclass(frozen=True)
@@ -101,17 +98,15 @@ class _Story:
     def __init__(self, recipe: Recipe, folder: RunFolder, progress: Logged) -> None:
         self.recipe, self.folder, self.progress = recipe, folder, progress
         self.reading = reading(recipe.data.max_tokens, recipe.data.long_text)
-        self.threads = torch.get_num_threads()
 
     def tell(self) -> Run:
         self.progress.note("run", recipe=self.recipe.model_dump(mode="json"))
         corpus = self._data()
-        name, teacher = self._teacher(corpus)
-        name, student, shape = self._student(name, corpus, teacher)
-        control = self._control(name, corpus, teacher, shape) if self.recipe.student.control else None
-        name, made = self._compress(name, corpus, student)
-        cast = proof.Cast(self.recipe, self.folder, corpus, teacher, student, control, made, self.threads)
-        measurements = self._prove(name, cast)
+        workshop = self._workshop(corpus)
+        made, search = self._student(workshop)
+        control = self._control(workshop, made.learned) if self.recipe.student.control else None
+        cast = proof.Cast(workshop, made, control, search)
+        measurements = self._prove(cast)
         self._publish(cast, measurements)
         self.progress.note("finished")
         return Run(self.folder.path, self.recipe, measurements)
@@ -152,72 +147,31 @@ class _Story:
             self.folder.finish("teacher", fingerprint, started=started, history=history)
         return fingerprint, Network.load(folder, corpus.task, self.reading)
 
-    def _student(self, teacher_name: str, corpus: Corpus, teacher: Network) -> tuple[str, Network, Shape]:
-        recipe = self.recipe.student
-        shape = build.choose(recipe, teacher.model.config)
-        fingerprint = storage.fingerprint_of(teacher_name, recipe.model_dump(), vars(shape))
-        if self.folder.done("student", fingerprint, self.folder.student) is None:
-            splits = [corpus["train"], *([corpus["unlabelled"]] if "unlabelled" in corpus.splits else [])]
-            signals = self._signals(teacher, splits, shape)
-            started = time.monotonic()
-            student = self._new_student(corpus, teacher, shape)
-            transfer = distil.transfer_set(student, splits, signals)
-            state = distil.distil(
-                student,
-                transfer,
-                signals,
-                corpus["validation"],
-                recipe,
-                seed=self.recipe.seed,
-                folder=self.folder.training / "student",
-                progress=self.progress,
-            )
-            student, choice = widen.widen(
-                student,
-                transfer.tokens,
-                transfer.targets,
-                corpus["validation"],
-                said=lambda rows: signals.outputs(transfer.signal_rows[rows], transfer.keys[rows]),
-                wanted=recipe.wide,
-                progress=self.progress,
-            )
-            student.save(self.folder.student)
-            choices = [choice] if choice else []
-            self.folder.finish("student", fingerprint, started=started, history=state.history, choices=choices)
-        return fingerprint, Network.load(self.folder.student, corpus.task, self.reading), shape
+    def _workshop(self, corpus: Corpus) -> Workshop:
+        """The teacher, and everything else that students are made from."""
+        name, teacher = self._teacher(corpus)
+        return Workshop(self.recipe, self.folder, corpus, teacher, name, self.progress, torch.get_num_threads())
 
-    def _signals(self, teacher: Network, splits: list[Split], shape: Shape) -> Signals:
-        started = time.monotonic()
-        full = build.shape_of(teacher.model.config)
-        layers = initialise.matched_layers(full.layers, shape.layers) if self.recipe.student.hidden else []
-        wanted = Recording(teacher.task.width, tuple(layers), full.width if layers else 0)
-        signals = recording.record(teacher, splits, wanted, folder=self.folder.signals, progress=self.progress)
-        self.folder.finish("signals", signals.folder.name, started=started)
-        return signals
+    def _student(self, workshop: Workshop) -> tuple[Made, Search | None]:
+        """Of the shape that was asked for, or the one that reaches the goal."""
+        settings, folder = self.recipe.student, self.folder
+        if settings.searches:
+            return Climb(workshop).find()
+        shape = build.choose(settings, workshop.teacher.model.config)
+        return workshop.make(settings, shape, Bench(folder.student, folder.export)), None
 
-    def _new_student(self, corpus: Corpus, teacher: Network, shape: Shape) -> Network:
-        """The student before it has learned anything: the control starts from the very same."""
-        words = vocabulary.keep(teacher.tokenizer)
-        if self.recipe.student.vocabulary == "trim":
-            seen = [teacher.tokenize(split.texts()) for name, split in corpus.splits.items() if name != "test"]
-            words = vocabulary.trim(teacher.tokenizer, seen, at_least=self.recipe.student.vocabulary_size)
-        student = initialise.create(teacher, shape, tokenizer=words.tokenizer, kept=words.kept, seed=self.recipe.seed)
-        freeze = self.recipe.student.freeze_embeddings
-        projected = shape.width != build.shape_of(teacher.model.config).width
-        initialise.freeze_embeddings(student, frozen=not projected if freeze == "auto" else freeze)
-        return student
-
-    def _control(self, student_name: str, corpus: Corpus, teacher: Network, shape: Shape) -> Network:
+    def _control(self, workshop: Workshop, learned: Learned) -> Network:
         """The same student from the same start, for as many epochs, on the labels alone."""
-        fingerprint = storage.fingerprint_of("control", student_name)
+        corpus, settings = workshop.corpus, self.recipe.student
+        fingerprint = storage.fingerprint_of("control", learned.name, settings.model_dump())
         if self.folder.done("control", fingerprint, self.folder.control) is None:
             started = time.monotonic()
-            control = self._new_student(corpus, teacher, shape)
+            control = workshop.start(learned.shape)
             state = supervised.fit_labels(
                 control,
                 corpus["train"],
                 corpus["validation"],
-                self.recipe.student,
+                settings,
                 title="Training the control (no distillation)",
                 seed=self.recipe.seed,
                 folder=self.folder.training / "control",
@@ -228,34 +182,18 @@ class _Story:
                 control.tokenize(corpus["train"].texts()),
                 corpus["train"].targets,
                 corpus["validation"],
-                wanted=self.recipe.student.wide,
+                wanted=settings.wide,
                 progress=self.progress,
             )
             control.save(self.folder.control)
             self.folder.finish("control", fingerprint, started=started, history=state.history)
         return Network.load(self.folder.control, corpus.task, self.reading)
 
-    def _compress(self, student_name: str, corpus: Corpus, student: Network) -> tuple[str, Graph]:
-        fingerprint = storage.fingerprint_of(student_name, self.recipe.compress.model_dump(), self.threads)
-        kept = self.folder.done("compress", fingerprint, self.folder.export)
-        if kept is None:
-            started = time.monotonic()
-            made = graph.make(
-                student,
-                corpus["validation"],
-                self.recipe.compress,
-                folder=self.folder.export,
-                threads=self.threads,
-                progress=self.progress,
-            )
-            kept = self.folder.finish("compress", fingerprint, started=started, **made.as_dict())
-        return fingerprint, Graph(**{**kept, "choices": tuple(kept["choices"])})
-
-    def _prove(self, name: str, cast: proof.Cast) -> Measurements:
+    def _prove(self, cast: proof.Cast) -> Measurements:
         """Measure every model on the same test rows, on this machine, in one go."""
-        facts = machine.describe(threads=self.threads)
+        facts = machine.describe(threads=cast.threads)
         control = cast.control is not None
-        fingerprint = storage.fingerprint_of(name, control, self.recipe.evaluate.model_dump(), facts)
+        fingerprint = storage.fingerprint_of(cast.made.name, control, self.recipe.evaluate.model_dump(), facts)
         if self.folder.done("evaluate", fingerprint, self.folder.measurements) is None:
             started = time.monotonic()
             measurements = proof.prove(cast, facts, self.progress)
@@ -265,5 +203,7 @@ class _Story:
 
     def _publish(self, cast: proof.Cast, measurements: Measurements) -> None:
         """The bundle with its card, and the page."""
-        cast.pack(cast.student, cast.graph_file, self.folder.bundle, cast.graph.precision, card(measurements))
+        made = cast.made
+        place = self.folder.bundle
+        cast.workshop.pack(made.network, made.graph_file, place, made.graph.precision, card(measurements))
         page.write(measurements, self.folder.report)

@@ -9,20 +9,17 @@ from typing import Any
 
 from tutelage import storage
 from tutelage.artifacts.corpus import Corpus
-from tutelage.artifacts.measurements import Measurements
+from tutelage.artifacts.measurements import Measurements, Search
 from tutelage.artifacts.network import Network
-from tutelage.bundle.limits import Limits
-from tutelage.bundle.predict import Bundle, load
-from tutelage.bundle.write import write
 from tutelage.compress.export import export
-from tutelage.compress.graph import Graph
 from tutelage.evaluate import measure, memory, speed
 from tutelage.evaluate.baseline import Baseline
 from tutelage.evaluate.intervals import Bootstrap
 from tutelage.evaluate.measure import Player
 from tutelage.folder import RunFolder
 from tutelage.progress import Logged
-from tutelage.recipe import Precision, Recipe
+from tutelage.recipe import Recipe
+from tutelage.workshop import Made, Workshop
 
 _CHECKED_ROWS = 16
 
@@ -31,36 +28,30 @@ _CHECKED_ROWS = 16
 class Cast:
     """Everyone who takes part, and where they come from."""
 
-    recipe: Recipe
-    folder: RunFolder
-    corpus: Corpus
-    teacher: Network
-    student: Network
+    workshop: Workshop
+    made: Made
     control: Network | None
-    graph: Graph
-    threads: int
+    search: Search | None
 
     @property
-    def graph_file(self) -> Path:
-        """The student's graph that is deployed."""
-        return self.folder.export / self.graph.file
+    def recipe(self) -> Recipe:
+        """What was asked for."""
+        return self.workshop.recipe
 
-    def pack(self, network: Network, graph: Path, place: Path, precision: Precision, card: str = "draft") -> Bundle:
-        """A bundle around a graph, as it is deployed; the same for a teacher that is only compared."""
-        reading, data = network.reading, self.recipe.data
-        limits = Limits(
-            max_tokens=reading.max_tokens,
-            long_text=reading.long_text,
-            stride=reading.stride,
-            characters_per_token=reading.characters_per_token,
-            max_characters=data.max_characters,
-            normalise=data.normalise,
-            pad_id=network.pad,
-            precision=precision,
-        )
-        tokenizer = network.tokenizer.backend_tokenizer.to_str()
-        write(place, onnx_file=graph, tokenizer=tokenizer, task=network.task, limits=limits, card=card)
-        return load(place, threads=self.threads)
+    @property
+    def folder(self) -> RunFolder:
+        """Where the run keeps its artifacts."""
+        return self.workshop.folder
+
+    @property
+    def corpus(self) -> Corpus:
+        """The rows."""
+        return self.workshop.corpus
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of everyone."""
+        return self.workshop.threads
 
 
 def prove(cast: Cast, facts: dict[str, Any], progress: Logged) -> Measurements:
@@ -88,6 +79,7 @@ def prove(cast: Cast, facts: dict[str, Any], progress: Logged) -> Measurements:
         times=cast.folder.times(),
         history=cast.folder.histories(),
         warnings=progress.warnings,
+        search=cast.search,
     )
 
 
@@ -102,29 +94,30 @@ def _teacher(cast: Cast, drafts: Path, progress: Logged) -> Player:
     """The teacher as it was made, and as ONNX by the same export."""
     graph = drafts / "teacher.onnx"
     with progress.bar("Exporting the teacher, to compare", 1) as bar:
-        export(cast.teacher, graph, texts=cast.corpus["validation"].texts()[:_CHECKED_ROWS])
-        packed = cast.pack(cast.teacher, graph, drafts / "teacher", "fp32")
+        export(cast.workshop.teacher, graph, texts=cast.corpus["validation"].texts()[:_CHECKED_ROWS])
+        packed = cast.workshop.pack(cast.workshop.teacher, graph, drafts / "teacher", "fp32")
         bar.advance()
-    player = _network("Teacher", cast.teacher, cast.folder.teacher)
+    player = _network("Teacher", cast.workshop.teacher, cast.folder.teacher)
     return replace(
         player,
         runs={**player.runs, "onnxruntime": speed.packed(packed)},
         footprint=lambda texts: memory.of_network(
-            cast.folder.teacher, texts, threads=cast.threads, max_tokens=cast.teacher.reading.max_tokens
+            cast.folder.teacher, texts, threads=cast.threads, max_tokens=cast.workshop.teacher.reading.max_tokens
         ),
     )
 
 
 def _student(cast: Cast, drafts: Path) -> Player:
     """The student as it is deployed, and in PyTorch."""
-    packed = cast.pack(cast.student, cast.graph_file, drafts / "student", cast.graph.precision)
+    made = cast.made
+    packed = cast.workshop.pack(made.network, made.graph_file, drafts / "student", made.graph.precision)
     return Player(
         "Student",
-        cast.student.describe(cast.graph.precision),
+        made.network.describe(made.graph.precision),
         packed.predictions,
-        {"onnxruntime": speed.packed(packed), "pytorch": speed.pytorch(cast.student)},
+        {"onnxruntime": speed.packed(packed), "pytorch": speed.pytorch(made.network)},
         deployed_in="onnxruntime",
-        parameters=cast.student.parameters,
+        parameters=made.network.parameters,
         size=storage.size_of(packed.path),
         footprint=lambda texts: memory.of_bundle(packed.path, texts, threads=cast.threads),
     )

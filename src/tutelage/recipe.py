@@ -96,6 +96,16 @@ class StudentRecipe(TrainingRecipe):
     size: Literal["auto", "tiny", "small", "medium"] | None = Field(
         "auto", description="a ready-made shape; null with layers / width given"
     )
+    keep: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="search the cheapest student that keeps this share of the teacher's score; null: no search"
+    )
+    keep_confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(
+        0.8, description="how sure the search must be, from the validation rows, that `keep` holds"
+    )
+    max_latency_ms: Positive | None = Field(
+        None, description="search a student that answers one text in so many milliseconds (median)"
+    )
+    max_mb: Positive | None = Field(None, description="search a student whose bundle has at most so many megabytes")
     layers: Count | None = Field(None, description="Transformer layers")
     width: Count | None = Field(None, description="hidden size; the teacher's keeps its layers, less projects them")
     heads: Count | None = Field(None, description="attention heads")
@@ -125,7 +135,14 @@ class StudentRecipe(TrainingRecipe):
             raise ValueError("give either a `size` or a shape (layers, width ...), not both")
         if self.width and self.heads and self.width % self.heads:
             raise ValueError(f"width {self.width} cannot be divided into {self.heads} heads")
+        if self.searches and (self.size != "auto" or self.layers or self.width or self.heads or self.feed_forward):
+            raise ValueError("give either a goal (keep, max_latency_ms, max_mb) or a size or shape, not both")
         return self
+
+    @property
+    def searches(self) -> bool:
+        """Whether a goal is given instead of a shape."""
+        return any(goal is not None for goal in (self.keep, self.max_latency_ms, self.max_mb))
 
 
 class CompressRecipe(_Part):
@@ -135,6 +152,11 @@ class CompressRecipe(_Part):
         "auto", description="auto: int8 only if measured faster here and within allowed_loss"
     )
     allowed_loss: Share = Field(0.01, description="largest loss of validation score that int8 may cost")
+    cascade: Literal["auto"] | bool = Field(
+        "auto",
+        description="let a wide part answer alone where it is sure; auto: if faster here and within cascade_loss",
+    )
+    cascade_loss: Share = Field(0.005, description="largest loss of validation score that a cascade may cost")
 
 
 class EvaluateRecipe(_Part):

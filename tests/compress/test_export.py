@@ -12,7 +12,8 @@ from splits import split
 from tutelage.artifacts.first_token import only_first_token
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.wide import Wide
-from tutelage.compress import graph, quantize
+from tutelage.compress import graph
+from tutelage.compress.compare import Judge
 from tutelage.compress.export import export
 from tutelage.compress.run import outputs
 from tutelage.encoding import Reading
@@ -106,8 +107,8 @@ def test_int8_is_taken_only_when_faster_and_good_enough(  # noqa: PLR0917 - the 
     bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ratio: float, lost: float, taken: str, why: str
 ) -> None:
     scores = iter([0.9, 0.9 - lost])
-    monkeypatch.setattr(quantize, "_speed_ratio", lambda *_, **__: ratio)
-    monkeypatch.setattr(quantize, "_score", lambda *_, **__: next(scores))
+    monkeypatch.setattr(Judge, "speed_ratio", lambda *_, **__: ratio)
+    monkeypatch.setattr(Judge, "score", lambda *_, **__: next(scores))
     made = make(network(bert), tmp_path)
     assert made.precision == taken
     assert why in made.choices[1]["why"]

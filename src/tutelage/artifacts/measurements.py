@@ -110,6 +110,37 @@ class Disagreement(_Part):
     distance: Figure = None
 
 
+class Tried(_Part):
+    """A student that a search looked at, judged on the validation rows."""
+
+    name: str
+    describes: str = ""
+    retention: Interval | None = Field(
+        None, description="of the teacher's headline score; the interval's lower end is what the search goes by"
+    )
+    rows_per_second: Figure = None
+    latency_ms: Figure = Field(None, description="median of one row at a time")
+    bytes: int | None = Field(None, description="of its bundle")
+    seconds: Figure = Field(None, description="to train, compress and judge it")
+    within: bool = Field(False, description="whether it is within max_latency_ms and max_mb")
+    keeps: bool = Field(False, description="whether it surely keeps enough")
+    verdict: str = ""
+    taken: bool = False
+
+
+class Search(_Part):
+    """How a student was found for a goal."""
+
+    keep: float | None = None
+    confidence: float = Field(description="one-sided: how sure `keep` must be")
+    max_latency_ms: float | None = None
+    max_mb: float | None = None
+    reached: bool
+    seconds: Figure = None
+    allowed_seconds: Figure = Field(None, description="1.5 times the teacher's fine-tuning")
+    tried: list[Tried] = Field(default_factory=list, description="by measured cost, the cheapest first")
+
+
 class Measurements(_Part):
     """The whole of `measurements.json`."""
 
@@ -134,6 +165,7 @@ class Measurements(_Part):
     speedup: Speedup | None = None
     smaller: Figure = Field(None, description="teacher's bytes over the student's")
     choices: list[Choice] = Field(default_factory=list)
+    search: Search | None = Field(None, description="null: the recipe named the student's shape")
     disagreements: list[Disagreement] = Field(default_factory=list)
     data: dict[str, Any] = Field(default_factory=dict, description="health of the corpus: see `data.health`")
     times: dict[str, Figure] = Field(default_factory=dict, description="seconds by stage, in order")

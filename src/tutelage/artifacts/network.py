@@ -101,6 +101,13 @@ class Network:
         """One record a text, normalised first: what a bundle of this network answers."""
         return self.task.decode(self.predictions([normalise(text) for text in texts]))
 
+    def forward(self, batch: Batch, *, layers: Sequence[int] = ()) -> tuple[torch.Tensor, torch.Tensor]:
+        """Outputs (B, K) of model and wide part together, and pooled hidden states (B, layers, width)."""
+        outputs, hidden = forward(self.model, batch, layers=layers)
+        if self.wide is not None:
+            outputs = self.wide.deep * outputs + batch.pool(self.wide(batch.input_ids, batch.attention_mask))
+        return outputs, hidden
+
     def infer(
         self, tokens: Tokens, *, layers: Sequence[int] = ()
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]]:
@@ -108,10 +115,7 @@ class Network:
         self.model.eval()
         for rows in by_length(tokens.lengths, tokens=_TOKENS_AT_ONCE):
             with torch.inference_mode():
-                batch = self.collate(tokens, rows)
-                outputs, hidden = forward(self.model, batch, layers=layers)
-                if self.wide is not None:
-                    outputs = self.wide.deep * outputs + batch.pool(self.wide(batch.input_ids, batch.attention_mask))
+                outputs, hidden = self.forward(self.collate(tokens, rows), layers=layers)
             yield rows, outputs.float().cpu().numpy(), hidden.float().cpu().numpy()
 
 

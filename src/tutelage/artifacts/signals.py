@@ -7,7 +7,8 @@ costs a batch of memory, whatever the corpus.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ class Signals:
     """(shards + 1,): the number of the first row of each."""
     index: tuple[NDArray[np.uint64], NDArray[np.int64]]
     """First halves of all keys, sorted, and the row of each."""
+    places: tuple[int, ...] | None = None
+    """Which of the recorded layers are handed out, by position; None: all."""
 
     @classmethod
     def open(cls, folder: Path, recording: Recording) -> tuple[Signals, list[str]]:
@@ -78,6 +81,12 @@ class Signals:
     def __len__(self) -> int:
         return int(self.starts[-1])
 
+    def only(self, layers: Sequence[int]) -> Signals:
+        """The same signals with some of the recorded layers, for a student that matches no others."""
+        places = tuple(self.recording.layers.index(layer) for layer in layers)
+        narrowed = replace(self.recording, layers=tuple(layers), width=self.recording.width if layers else 0)
+        return replace(self, recording=narrowed, places=places)
+
     def find(self, keys: NDArray[np.void]) -> NDArray[np.int64]:
         """The row of each key (N,), -1 where it was not recorded."""
         first, rows = self.index
@@ -96,7 +105,10 @@ class Signals:
         shard_of = np.searchsorted(self.starts, rows, side="right") - 1
         for number in np.unique(shard_of):
             mine = shard_of == number
-            result[mine] = self.shards[number][rows[mine] - self.starts[number]]
+            found = self.shards[number][rows[mine] - self.starts[number]]
+            result["key"][mine], result["outputs"][mine] = found["key"], found["outputs"]
+            hidden = found["hidden"] if self.places is None else found["hidden"][:, list(self.places)]
+            result["hidden"][mine] = hidden[..., : self.recording.width]
         if not np.array_equal(result["key"], keys):
             raise TutelageError(
                 f"the signals in {self.folder} do not belong to these texts",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,15 +70,25 @@ class _Logits(nn.Module):
         return logits if self.wide is None else self.wide.deep * logits + self.wide(input_ids, attention_mask)
 
 
-def _write(network: Network, file: Path) -> None:
+def trace(module: nn.Module, file: Path, *, names: Sequence[str], max_tokens: int) -> None:
+    """Write `module(input_ids, attention_mask)` -> outputs of these names, for any batch and length."""
     ids = torch.ones((2, 7), dtype=torch.long)
     mask = torch.ones_like(ids)
     mask[1, 4:] = 0
-    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=network.reading.max_tokens)}
-    network.model.eval()
+    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=max_tokens)}
     with warnings.catch_warnings(), _quiet("torch.onnx", "torch.export", "onnxscript"):
         warnings.simplefilter("ignore")
-        program = _traced(network, (ids, mask), axes)
+        program = torch.onnx.export(
+            module.eval(),
+            (ids, mask),
+            input_names=["input_ids", "attention_mask"],
+            output_names=list(names),
+            dynamic_shapes={"input_ids": axes, "attention_mask": axes},
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    assert program is not None
     with storage.whole_file(file) as partial:
         program.save(str(partial), external_data=False)
         model = onnx.load(str(partial))
@@ -86,25 +97,18 @@ def _write(network: Network, file: Path) -> None:
         onnx.save(model, str(partial))
 
 
-def _traced(network: Network, example: tuple[torch.Tensor, torch.Tensor], axes: dict[int, Any]) -> Any:
-    """The exported program. Fused attention of some architectures cannot be decomposed; plain attention can."""
+def _write(network: Network, file: Path) -> None:
+    """Fused attention of some architectures cannot be decomposed; plain attention can."""
     model = network.model
     fused = model.config._attn_implementation
     for attention in dict.fromkeys((fused, "eager")):
         model.set_attn_implementation(attention)
         try:
-            return torch.onnx.export(
-                _Logits(network),
-                example,
-                input_names=["input_ids", "attention_mask"],
-                output_names=["logits"],
-                dynamic_shapes={"input_ids": axes, "attention_mask": axes},
-                dynamo=True,
-                external_data=False,
-                verbose=False,
-            )
+            trace(_Logits(network), file, names=["logits"], max_tokens=network.reading.max_tokens)
         except torch.onnx.OnnxExporterError as error:
             problem = error
+        else:
+            return
         finally:
             model.set_attn_implementation(fused)
     raise TutelageError(

@@ -8,8 +8,9 @@ from typing import Any
 
 from tutelage.artifacts.corpus import Split
 from tutelage.artifacts.network import Network
-from tutelage.compress import quantize
-from tutelage.compress.export import export
+from tutelage.compress import cascade, quantize
+from tutelage.compress.compare import Choice, Judge
+from tutelage.compress.export import Export, export
 from tutelage.progress import Progress
 from tutelage.recipe import CompressRecipe, Precision
 
@@ -39,30 +40,33 @@ def make(
     threads: int,
     progress: Progress,
 ) -> Graph:
-    """Write `fp32.onnx`, and `int8.onnx` unless quantisation is off, into a folder; say which is to be deployed."""
+    """Write `fp32.onnx`, what quantisation and a cascade make of it, and say which file is to be deployed."""
+    judge = Judge(
+        network,
+        network.tokenize(validation.texts()[:_JUDGED_ROWS]),
+        validation.targets[:_JUDGED_ROWS],
+        threads,
+    )
+    precision: Precision = "fp32"
     with progress.bar("Exporting the student", 3) as bar:
-        full = export(network, folder / "fp32.onnx", texts=validation.texts()[:_CHECKED_ROWS])
+        whole = export(network, folder / "fp32.onnx", texts=validation.texts()[:_CHECKED_ROWS])
+        choices = [_exported(whole, min(len(validation), _CHECKED_ROWS))]
         bar.advance()
-        checked = min(len(validation), _CHECKED_ROWS)
-        exported = {
-            "what": "export",
-            "taken": "first token only in the last layer" if full.first_token_only else "whole graph",
-            "why": f"largest difference to PyTorch on {checked} rows: {full.difference:.1g}",
-            "figures": {"difference": full.difference},
-        }
-        if settings.quantize == "none":
-            bar.advance(2)
-            return Graph("fp32.onnx", "fp32", (exported,))
-        quantize.int8(folder / "fp32.onnx", folder / "int8.onnx")
+        if settings.quantize != "none":
+            quantize.int8(folder / "fp32.onnx", folder / "int8.onnx")
+            precision, choice = quantize.choose(folder / "fp32.onnx", folder / "int8.onnx", judge, settings)
+            choices.append(choice)
         bar.advance()
-        choice = quantize.choose(
-            folder / "fp32.onnx",
-            folder / "int8.onnx",
-            network,
-            tokens=network.tokenize(validation.texts()[:_JUDGED_ROWS]),
-            targets=validation.targets[:_JUDGED_ROWS],
-            settings=settings,
-            threads=threads,
-        )
+        file, gated = cascade.choose(folder / f"{precision}.onnx", folder / "cascade.onnx", judge, settings)
+        choices += gated
         bar.advance()
-    return Graph(f"{choice.taken}.onnx", choice.taken, (exported, {"what": "precision", **asdict(choice)}))
+    return Graph(file.name, precision, tuple(asdict(choice) for choice in choices))
+
+
+def _exported(whole: Export, rows: int) -> Choice:
+    return Choice(
+        "export",
+        "first token only in the last layer" if whole.first_token_only else "whole graph",
+        f"largest difference to PyTorch on {rows} rows: {whole.difference:.1g}",
+        {"difference": whole.difference},
+    )

@@ -7,30 +7,11 @@ Per-channel scales with a reduced range: on processors without VNNI the full ran
 from __future__ import annotations
 
 import logging
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tutelage import storage
-from tutelage.artifacts.network import Network
-from tutelage.artifacts.tokens import Tokens
-from tutelage.compress.run import outputs, session
+from tutelage.compress.compare import Choice, Judge
 from tutelage.recipe import CompressRecipe, Precision
-
-_ROUNDS = 5
-_TIMED_ROWS = 256
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Which of two graphs was taken, why, and on what evidence."""
-
-    taken: Precision
-    why: str
-    figures: dict[str, float]
 
 
 def int8(source: Path, goal: Path) -> None:
@@ -47,24 +28,14 @@ def int8(source: Path, goal: Path) -> None:
         log.setLevel(level)
 
 
-def choose(
-    fp32: Path,
-    quantised: Path,
-    network: Network,
-    *,
-    tokens: Tokens,
-    targets: NDArray[np.float64],
-    settings: CompressRecipe,
-    threads: int,
-) -> Choice:
+def choose(fp32: Path, quantised: Path, judge: Judge, settings: CompressRecipe) -> tuple[Precision, Choice]:
     """Measure both graphs on validation rows: int8 must be faster here and lose no more than allowed.
 
-    The score lost is absolute, on the headline metric. With `int8` or `none` asked for, it is only measured.
+    The score lost is absolute, on the headline metric. With `int8` asked for, it is only measured.
     """
-    metric = network.task.headline
-    scores = [_score(file, network, tokens=tokens, targets=targets, threads=threads) for file in (fp32, quantised)]
-    lost = (scores[0] - scores[1]) * (1 if metric.higher_is_better else -1)
-    ratio = _speed_ratio(fp32, quantised, network, tokens=tokens, threads=threads)
+    scores = [judge.score(judge.outputs(file)) for file in (fp32, quantised)]
+    lost = judge.lost(*scores)
+    ratio = judge.speed_ratio(fp32, quantised)
     figures = {
         "score_fp32": scores[0],
         "score_int8": scores[1],
@@ -72,37 +43,15 @@ def choose(
         "bytes_fp32": float(fp32.stat().st_size),
         "bytes_int8": float(quantised.stat().st_size),
     }
-    measured = f"{ratio:.2f} x as fast here, {metric.title.lower()} {-lost:+.4f} on validation"
+    taken, why = _decided(ratio, lost, judge.measured(ratio, lost), settings)
+    return taken, Choice("precision", taken, why, figures)
+
+
+def _decided(ratio: float, lost: float, measured: str, settings: CompressRecipe) -> tuple[Precision, str]:
     if settings.quantize == "int8":
-        return Choice("int8", f"asked for; {measured}", figures)
+        return "int8", f"asked for; {measured}"
     if ratio <= 1.0:
-        return Choice("fp32", f"int8 is not faster on this machine: {measured}", figures)
+        return "fp32", f"int8 is not faster on this machine: {measured}"
     if lost > settings.allowed_loss:
-        return Choice("fp32", f"int8 costs more than the allowed {settings.allowed_loss:g}: {measured}", figures)
-    return Choice("int8", measured, figures)
-
-
-def _score(file: Path, network: Network, *, tokens: Tokens, targets: NDArray[np.float64], threads: int) -> float:
-    answers = network.task.predict(outputs(file, network, tokens, threads=threads))
-    return network.task.headline.compute(answers, targets)
-
-
-def _speed_ratio(fp32: Path, quantised: Path, network: Network, *, tokens: Tokens, threads: int) -> float:
-    """Median over paired rounds of the time of fp32 over that of int8, on the same rows."""
-    rows = np.arange(min(len(tokens), _TIMED_ROWS))
-    batches = []
-    for part in np.array_split(rows[np.argsort(tokens.lengths[rows])], max(1, len(rows) // 16)):
-        batch = network.collate(tokens, part)
-        batches.append({"input_ids": batch.input_ids.numpy(), "attention_mask": batch.attention_mask.numpy()})
-    sessions = [session(file, threads=threads) for file in (fp32, quantised)]
-    ratios = []
-    for number in range(_ROUNDS + 1):
-        times = []
-        for running in sessions:
-            start = time.perf_counter()
-            for feed in batches:
-                running.run(None, feed)
-            times.append(time.perf_counter() - start)
-        if number:  # the first round warms up
-            ratios.append(times[0] / times[1])
-    return float(np.median(ratios))
+        return "fp32", f"int8 costs more than the allowed {settings.allowed_loss:g}: {measured}"
+    return "int8", measured

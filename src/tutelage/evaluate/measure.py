@@ -20,6 +20,7 @@ from tutelage.artifacts.measurements import (
     MetricInfo,
     ModelMeasurements,
     PanelData,
+    Search,
     Speedup,
 )
 from tutelage.evaluate import speed
@@ -191,6 +192,7 @@ def assemble(
     times: dict[str, float],
     history: dict[str, list[dict[str, float]]],
     warnings: list[str],
+    search: Search | None = None,
 ) -> Measurements:
     """Everything, in the shape of `measurements.json`."""
     task, test = corpus.task, corpus["test"]
@@ -230,5 +232,6 @@ def assemble(
         history=history,
         recipe=recipe.model_dump(mode="json"),
         warnings=warnings,
+        search=search,
         **scored.comparisons,
     )

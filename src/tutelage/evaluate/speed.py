@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tutelage.artifacts.batch import by_length
-from tutelage.artifacts.network import Network, forward
+from tutelage.artifacts.network import Network
 from tutelage.progress import Progress
 
 # Padded tokens in a batch. Small batches stay in the cache of a CPU, large ones spread the cost of a call.
@@ -55,7 +55,7 @@ def pytorch(network: Network) -> Run:
         outputs = np.empty((len(texts), network.task.width), dtype=np.float32)
         with torch.inference_mode():
             for rows in by_length(tokens.lengths, tokens=budget):
-                outputs[rows] = forward(network.model, network.collate(tokens, rows))[0].cpu().numpy()
+                outputs[rows] = network.forward(network.collate(tokens, rows))[0].cpu().numpy()
         return network.task.decode(network.task.predict(outputs))
 
     return run

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.artifacts.measurements import Disagreement, Measurements
-from tutelage.report import answer, charts, comparison, number, panels
+from tutelage.report import answer, charts, comparison, number, panels, search
 from tutelage.report.health import Health, health, rows_of
 from tutelage.report.template import asset, render
 from tutelage.report.use import recipe_text, run_name, snippets
@@ -21,6 +21,7 @@ _SECTIONS = {
     "scores": "All scores",
     "closer": "A closer look",
     "differences": "Where the student differs",
+    "search": "How the student was found",
     "choices": "What was chosen, and why",
     "data": "The data",
     "training": "The training",
@@ -113,6 +114,8 @@ def _run(measurements: Measurements) -> dict[str, Any]:
     ]
     return {
         "health": health(measurements.data),
+        "searched": search.sentence(measurements),
+        "rungs": search.rows(measurements),
         "curves": curves,
         "times": times,
         "total_time": sum(seconds.values()),
@@ -128,6 +131,7 @@ def _sections(measurements: Measurements, values: Mapping[str, Any]) -> dict[str
         "cost": values["size_chart"] or values["speed_chart"],
         "closer": values["groups"],
         "differences": measurements.disagreements,
+        "search": values["rungs"],
         "choices": measurements.choices,
         "data": told.splits or told.sources or told.warnings,
         "training": values["curves"] or values["times"],

@@ -143,6 +143,15 @@ class Task(ABC):
     def predict(self, outputs: Array) -> Array:
         """Outputs (N, K) as predictions: probabilities (N, K) or values (N,)."""
 
+    def confidence(self, outputs: torch.Tensor) -> torch.Tensor | None:  # noqa: ARG002 - siblings use it
+        """How sure calibrated outputs (B, K) are of their answer (B,), traceable; None where a task cannot tell."""
+        return None
+
+    def expected_cost(self, predictions: Array, instead: Array) -> Array:
+        """What of the headline score each row (N,) is expected to cost when answered with `instead`, if the
+        probabilities of `predictions` are right. Only for tasks with a confidence."""
+        raise NotImplementedError(f"{self.name} has no confidence")
+
     @abstractmethod
     def decode(self, predictions: Array) -> list[dict[str, Any]]:
         """Predictions as the records that users read, one a row."""

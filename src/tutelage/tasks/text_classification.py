@@ -137,6 +137,12 @@ class TextClassification(Task):
     def predict(self, outputs: Array) -> Array:
         return softmax(outputs)
 
+    def confidence(self, outputs: torch.Tensor) -> torch.Tensor:
+        return outputs.softmax(dim=-1).amax(dim=-1)
+
+    def expected_cost(self, predictions: Array, instead: Array) -> Array:
+        return np.asarray(predictions.max(1) - predictions[np.arange(len(predictions)), instead.argmax(1)])
+
     def decode(self, predictions: Array) -> list[dict[str, Any]]:
         records = []
         for row in predictions.tolist():

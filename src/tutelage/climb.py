@@ -1,0 +1,211 @@
+"""Searching the cheapest student that reaches a goal: the ladder is climbed from the fastest shape up.
+
+Each rung is trained, compressed and judged on the validation rows, as it would be deployed. The first that surely keeps
+what was asked for is taken. The search may take 1.5 times as long as the teacher's own fine-tuning; a rung that would
+not fit is left out, except the last, the teacher itself, which needs no training.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tutelage import storage
+from tutelage.artifacts.measurements import Interval, Search, Tried
+from tutelage.evaluate import speed
+from tutelage.evaluate.intervals import Bootstrap, Resampled
+from tutelage.evaluate.speed import Contender
+from tutelage.recipe import StudentRecipe
+from tutelage.student import ladder
+from tutelage.student.ladder import Rung
+from tutelage.tasks import Array
+from tutelage.workshop import Bench, Made, Workshop
+
+_BUDGET = 1.5
+# Fine-tuning reads forwards and backwards: three times the work of recording. For a teacher that needed no training.
+_READINGS = 3.0
+
+
+@dataclass(frozen=True)
+class _Step:
+    rung: Rung
+    cost: float
+    """Seconds to read some rows, before training."""
+
+
+class Climb:
+    """One search."""
+
+    def __init__(self, workshop: Workshop) -> None:
+        self.workshop, self.settings = workshop, workshop.recipe.student
+        self.validation = workshop.corpus["validation"]
+        self.folder = workshop.folder.search
+        recipe = workshop.recipe
+        self._bootstrap = Bootstrap(
+            len(self.validation),
+            resamples=recipe.evaluate.resamples,
+            confidence=2 * self.settings.keep_confidence - 1,
+            seed=recipe.seed,
+        )
+        self._tried: dict[str, Tried] = {}
+        self._made: dict[str, Made] = {}
+
+    def find(self) -> tuple[Made, Search]:
+        """The student to deploy, and every rung that was looked at."""
+        fingerprint = storage.fingerprint_of(self.workshop.teacher_name, self.workshop.recipe.model_dump())
+        kept = self.workshop.folder.done("search", fingerprint, self.folder)
+        if kept is None:
+            started = time.monotonic()
+            search = self._climb()
+            self.workshop.folder.finish("search", fingerprint, started=started, search=search.model_dump())
+        else:
+            search = Search.model_validate(kept["search"])
+        taken = next(tried.name for tried in search.tried if tried.taken)
+        made = self._made.get(taken) or self._make(self._rungs()[taken])
+        return self._moved_in(made, taken), search
+
+    def _climb(self) -> Search:
+        workshop = self.workshop
+        steps = self._steps()
+        layers = sorted({layer for step in steps for layer in self._layers(step.rung)})
+        self._signals = workshop.signals(layers)
+        self._teacher = self._resampled(workshop.teacher.predictions(self.validation.texts()))
+        times = workshop.folder.times()
+        allowed = _BUDGET * max(times.get("teacher", 0.0), _READINGS * times.get("signals", 0.0))
+        started, last, reached = time.monotonic(), None, None
+        for step in steps:
+            left = allowed - (time.monotonic() - started)
+            needed = self._needed(step, last)
+            if step.rung.trains and needed > left:
+                self._leave_out(step.rung, f"it would take about {needed:.0f} s, and {max(left, 0):.0f} s are left")
+                continue
+            tried = self._try(step.rung)
+            last = step if step.rung.trains else last
+            if tried.within and tried.keeps:
+                reached = tried.name
+                break
+        return self._search(reached, allowed, time.monotonic() - started)
+
+    def _rungs(self) -> dict[str, Rung]:
+        return {rung.name: rung for rung in ladder.rungs(self.settings, self.workshop.teacher.model.config)}
+
+    def _steps(self) -> list[_Step]:
+        """The rungs by what they cost on this machine, measured untrained."""
+        rungs = list(self._rungs().values())
+        found = []
+        with self.workshop.progress.bar("Timing the shapes of the ladder", len(rungs)) as bar:
+            for rung in rungs:
+                student = self.workshop.start(rung.shape)
+                tokens = student.tokenize(self.validation.texts()[:128])
+                found.append(_Step(rung, ladder.seconds_to_read(student, tokens)))
+                bar.advance()
+        return sorted(found, key=lambda step: step.cost)
+
+    def _layers(self, rung: Rung) -> list[int]:
+        return self.workshop.layers(self._plan(rung), rung.shape) if rung.trains else []
+
+    def _plan(self, rung: Rung) -> StudentRecipe:
+        """How the rung is trained; the goal itself changes nothing about it."""
+        asked = {"keep": None, "max_latency_ms": None, "max_mb": None, "control": True}
+        return ladder.settings_for(rung, self.settings.model_copy(update=asked))
+
+    def _needed(self, step: _Step, last: _Step | None) -> float:
+        """Seconds that a rung would take, from the one before."""
+        if last is None:
+            return 0.0
+        times = self.workshop.folder.times()
+        bench = self._bench(last.rung)
+        return times[bench.learning] * step.cost / last.cost + times[bench.compressing]
+
+    def _bench(self, rung: Rung) -> Bench:
+        place = self.folder / rung.name
+        return Bench(place / "student", place / "export", f"student {rung.name}", f"compress {rung.name}")
+
+    def _make(self, rung: Rung) -> Made:
+        signals = getattr(self, "_signals", None)
+        return self.workshop.make(self._plan(rung), rung.shape, self._bench(rung), signals=signals, trains=rung.trains)
+
+    def _try(self, rung: Rung) -> Tried:
+        workshop, texts = self.workshop, self.validation.texts()
+        started = time.monotonic()
+        made = self._made[rung.name] = self._make(rung)
+        bundle = workshop.pack(made.network, made.graph_file, self.folder / rung.name / "bundle", made.graph.precision)
+        kept = self._bootstrap.ratio(self._resampled(bundle.predictions(texts)), self._teacher)
+        contender = Contender(rung.name, "onnxruntime", speed.packed(bundle))
+        found = speed.measure([contender], texts[: workshop.recipe.evaluate.speed_rows], progress=workshop.progress)
+        fast, size = found[rung.name, "onnxruntime"], storage.size_of(bundle.path)
+        shutil.rmtree(bundle.path)
+        within, keeps, verdict = self._verdict(kept.low, fast.p50, size)
+        self._tried[rung.name] = Tried(
+            name=rung.name,
+            describes=made.network.describe(made.graph.precision),
+            retention=Interval(**kept.as_dict()),
+            rows_per_second=fast.rows_per_second,
+            latency_ms=fast.p50,
+            bytes=size,
+            seconds=round(time.monotonic() - started, 1),
+            within=within,
+            keeps=keeps,
+            verdict=verdict,
+        )
+        workshop.progress.say(f"{rung.name}: keeps {kept.value:.1%}, at least {kept.low:.1%}; {verdict}")
+        return self._tried[rung.name]
+
+    def _verdict(self, low: float, latency: float, size: int) -> tuple[bool, bool, str]:
+        """(within the limits, keeps enough, what to say)."""
+        settings, problems = self.settings, []
+        if settings.max_latency_ms is not None and latency > settings.max_latency_ms:
+            problems.append(f"{latency:.2f} ms is more than {settings.max_latency_ms:g}")
+        if settings.max_mb is not None and size > 1e6 * settings.max_mb:
+            problems.append(f"{size / 1e6:.1f} MB is more than {settings.max_mb:g}")
+        within = not problems
+        # Without a share to keep there is no first good one: all are tried and the best is taken.
+        keeps = settings.keep is not None and low >= settings.keep
+        if settings.keep is not None and not keeps:
+            problems.append(f"it does not surely keep {settings.keep:.1%}")
+        return within, keeps, "; ".join(problems) or "good enough"
+
+    def _leave_out(self, rung: Rung, why: str) -> None:
+        self._tried[rung.name] = Tried(name=rung.name, verdict=f"not tried: {why}")
+        self.workshop.progress.say(f"{rung.name}: not tried, {why}")
+
+    def _search(self, reached: str | None, allowed: float, seconds: float) -> Search:
+        """The first that is good enough, or the best within the limits, or the best of all."""
+        judged = [tried for tried in self._tried.values() if tried.retention is not None]
+        within = [tried for tried in judged if tried.within]
+        best = max(within or judged, key=lambda tried: (tried.retention and tried.retention.value) or 0.0)
+        taken = reached or best.name
+        settings = self.settings
+        ok = reached is not None or (settings.keep is None and bool(within))
+        tried = [one.model_copy(update={"taken": one.name == taken}) for one in self._tried.values()]
+        return Search(
+            keep=settings.keep,
+            confidence=settings.keep_confidence,
+            max_latency_ms=settings.max_latency_ms,
+            max_mb=settings.max_mb,
+            reached=ok,
+            seconds=round(seconds, 1),
+            allowed_seconds=round(allowed, 1),
+            tried=tried,
+        )
+
+    def _resampled(self, predictions: Array) -> Resampled:
+        headline = self.workshop.corpus.task.headline
+        return self._bootstrap.scores((headline,), predictions, self.validation.targets)[headline.name]
+
+    def _moved_in(self, made: Made, rung: str) -> Made:
+        """The winner where every run keeps its student."""
+        folder = self.workshop.folder
+        if folder.done("student", made.name, folder.student) is None:
+            started = time.monotonic()
+            _copy(made.learned.bench.student, folder.student)
+            folder.finish("student", made.name, started=started, rung=rung, **made.learned.kept)
+            folder.finish("compress", made.name, started=started, **made.graph.as_dict())
+        return made
+
+
+def _copy(source: Path, goal: Path) -> None:
+    with storage.whole_folder(goal) as partial:
+        shutil.copytree(source, partial, dirs_exist_ok=True)

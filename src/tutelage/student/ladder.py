@@ -1,0 +1,70 @@
+"""The shapes worth trying for a teacher, and how long each takes: a ladder to climb from the cheapest up.
+
+- `narrow`: 2 layers a third as wide, embeddings projected: the smallest on disk.
+- `one`: the teacher's last layer on its embeddings. Where the head reads the first token only, the layer computes
+  nothing else, which makes it faster than narrower students.
+- `two`: the default student, 2 layers with a feed-forward as wide as the layer.
+- `half`: half of the teacher's layers, unchanged.
+- `whole`: the teacher itself, not trained any further; its vocabulary is trimmed and its weights are quantised.
+
+A rung without layers needs no place of its own: a cascade whose wide part answers every row is one.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tutelage.artifacts.network import Network
+from tutelage.artifacts.tokens import Tokens
+from tutelage.recipe import StudentRecipe
+from tutelage.student import build
+from tutelage.student.build import Shape
+
+_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A student that may be tried."""
+
+    name: str
+    shape: Shape
+    trains: bool
+    """Whether it has to be distilled; the teacher itself has not."""
+
+
+def rungs(settings: StudentRecipe, teacher: Any) -> list[Rung]:
+    """The rungs for a teacher's configuration, no shape twice; how fast each is must be measured."""
+    full = build.shape_of(teacher)
+    named = {
+        "narrow": build.choose(settings.model_copy(update={"size": "tiny"}), teacher),
+        "one": Shape(1, full.width, full.heads, full.feed_forward),
+        "two": build.choose(settings.model_copy(update={"size": "small"}), teacher),
+        "half": build.choose(settings.model_copy(update={"size": "medium"}), teacher),
+        "whole": full,
+    }
+    found: dict[Shape, Rung] = {}
+    for name, shape in named.items():
+        if name == "whole" or shape.layers < full.layers:
+            found[shape] = Rung(name, shape, trains=name != "whole")
+    return list(found.values())
+
+
+def settings_for(rung: Rung, settings: StudentRecipe) -> StudentRecipe:
+    """How a rung is trained: one layer has no states in between to match, and is faster without."""
+    return settings.model_copy(update={"hidden": 0.0}) if rung.shape.layers == 1 else settings
+
+
+def seconds_to_read(network: Network, tokens: Tokens) -> float:
+    """Best of a few rounds over some rows, in PyTorch: tells shapes apart before any is trained."""
+    some = tokens.take(np.arange(min(len(tokens), 128)))
+    found = []
+    for _ in range(_ROUNDS):
+        start = time.perf_counter()
+        network.outputs(some)
+        found.append(time.perf_counter() - start)
+    return min(found)

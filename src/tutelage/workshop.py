@@ -1,0 +1,227 @@
+"""Making one student, from its start to the graph that is deployed; the story and the search both do it here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tutelage import storage
+from tutelage.artifacts.corpus import Corpus, Split
+from tutelage.artifacts.network import Network
+from tutelage.artifacts.signals import Recording, Signals
+from tutelage.bundle.limits import Limits
+from tutelage.bundle.predict import Bundle, load
+from tutelage.bundle.write import write
+from tutelage.compress import graph, vocabulary
+from tutelage.compress.graph import Graph
+from tutelage.folder import RunFolder
+from tutelage.progress import Logged
+from tutelage.recipe import Precision, Recipe, StudentRecipe
+from tutelage.student import build, distil, initialise, widen
+from tutelage.student.build import Shape
+from tutelage.teacher import signals as recording
+from tutelage.training import supervised
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where one student is made: its stages in the run, and its folders."""
+
+    student: Path
+    export: Path
+    learning: str = "student"
+    compressing: str = "compress"
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A student that has learned."""
+
+    name: str
+    """Changes whenever anything that it was made from does."""
+    network: Network
+    shape: Shape
+    bench: Bench
+    kept: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A student and the graph that is deployed."""
+
+    learned: Learned
+    graph: Graph
+    name: str
+
+    @property
+    def network(self) -> Network:
+        """The student in PyTorch."""
+        return self.learned.network
+
+    @property
+    def graph_file(self) -> Path:
+        """The graph on disk."""
+        return self.learned.bench.export / self.graph.file
+
+
+class Workshop:
+    """Everything that students are made from."""
+
+    def __init__(  # noqa: PLR0917 - all of it is needed by every student
+        self,
+        recipe: Recipe,
+        folder: RunFolder,
+        corpus: Corpus,
+        teacher: Network,
+        teacher_name: str,
+        progress: Logged,
+        threads: int,
+    ) -> None:
+        self.recipe, self.folder, self.corpus = recipe, folder, corpus
+        self.teacher, self.teacher_name = teacher, teacher_name
+        self.progress, self.threads = progress, threads
+
+    @cached_property
+    def splits(self) -> list[Split]:
+        """What a student reads."""
+        unlabelled = [self.corpus["unlabelled"]] if "unlabelled" in self.corpus.splits else []
+        return [self.corpus["train"], *unlabelled]
+
+    @cached_property
+    def _words(self) -> vocabulary.Vocabulary:
+        """The vocabulary of every student."""
+        settings, tokenizer = self.recipe.student, self.teacher.tokenizer
+        if settings.vocabulary == "keep":
+            return vocabulary.keep(tokenizer)
+        seen = [self.teacher.tokenize(split.texts()) for name, split in self.corpus.splits.items() if name != "test"]
+        return vocabulary.trim(tokenizer, seen, at_least=settings.vocabulary_size)
+
+    def layers(self, settings: StudentRecipe, shape: Shape) -> list[int]:
+        """The teacher's layers that a student of some shape matches."""
+        full = build.shape_of(self.teacher.model.config)
+        return initialise.matched_layers(full.layers, shape.layers) if settings.hidden else []
+
+    def signals(self, layers: Sequence[int]) -> Signals:
+        """What the teacher says of every text, with the hidden states of some layers."""
+        started = time.monotonic()
+        full = build.shape_of(self.teacher.model.config)
+        wanted = Recording(self.teacher.task.width, tuple(layers), full.width if layers else 0)
+        found = recording.record(self.teacher, self.splits, wanted, folder=self.folder.signals, progress=self.progress)
+        self.folder.finish("signals", found.folder.name, started=started)
+        return found
+
+    def start(self, shape: Shape) -> Network:
+        """A student before it has learned anything: the control starts from the very same."""
+        words = self._words
+        student = initialise.create(
+            self.teacher, shape, tokenizer=words.tokenizer, kept=words.kept, seed=self.recipe.seed
+        )
+        freeze = self.recipe.student.freeze_embeddings
+        projected = shape.width != build.shape_of(self.teacher.model.config).width
+        initialise.freeze_embeddings(student, frozen=not projected if freeze == "auto" else freeze)
+        return student
+
+    def make(self, settings: StudentRecipe, shape: Shape, bench: Bench, **more: Any) -> Made:
+        """A student of some shape, distilled, widened and compressed; whatever is already there is not done again."""
+        return self.compress(self.learn(settings, shape, bench, **more))
+
+    def learn(
+        self,
+        settings: StudentRecipe,
+        shape: Shape,
+        bench: Bench,
+        *,
+        signals: Signals | None = None,
+        trains: bool = True,
+    ) -> Learned:
+        """A student of some shape, distilled and widened, or the teacher's layers as they are.
+
+        `signals` hold at least what this shape matches; without them they are recorded.
+        """
+        name = storage.fingerprint_of(self.teacher_name, settings.model_dump(), vars(shape), trains)
+        kept = self.folder.done(bench.learning, name, bench.student)
+        if kept is None:
+            kept = self._learn(settings, shape, bench, name, signals, trains=trains)
+        network = Network.load(bench.student, self.corpus.task, self.teacher.reading)
+        return Learned(name, network, shape, bench, kept)
+
+    def _learn(
+        self,
+        settings: StudentRecipe,
+        shape: Shape,
+        bench: Bench,
+        fingerprint: str,
+        signals: Signals | None,
+        *,
+        trains: bool,
+    ) -> dict[str, Any]:
+        layers = self.layers(settings, shape) if trains else []
+        told = (signals or self.signals(layers)).only(layers)
+        started = time.monotonic()
+        student = self.start(shape)
+        transfer = distil.transfer_set(student, self.splits, told)
+        history: list[dict[str, float]] = []
+        if trains:
+            history = distil.distil(
+                student,
+                transfer,
+                told,
+                self.corpus["validation"],
+                settings,
+                seed=self.recipe.seed,
+                folder=self.folder.training / bench.learning,
+                progress=self.progress,
+            ).history
+        else:
+            supervised.finish(student, self.corpus["validation"])
+        student, choice = widen.widen(
+            student,
+            transfer.tokens,
+            transfer.targets,
+            self.corpus["validation"],
+            said=lambda rows: told.outputs(transfer.signal_rows[rows], transfer.keys[rows]),
+            wanted=settings.wide,
+            progress=self.progress,
+        )
+        student.save(bench.student)
+        choices = [choice] if choice else []
+        return self.folder.finish(bench.learning, fingerprint, started=started, history=history, choices=choices)
+
+    def compress(self, learned: Learned) -> Made:
+        """The student as the graph that will be deployed."""
+        bench = learned.bench
+        name = storage.fingerprint_of(learned.name, self.recipe.compress.model_dump(), self.threads)
+        kept = self.folder.done(bench.compressing, name, bench.export)
+        if kept is None:
+            started = time.monotonic()
+            made = graph.make(
+                learned.network,
+                self.corpus["validation"],
+                self.recipe.compress,
+                folder=bench.export,
+                threads=self.threads,
+                progress=self.progress,
+            )
+            kept = self.folder.finish(bench.compressing, name, started=started, **made.as_dict())
+        return Made(learned, Graph(**{**kept, "choices": tuple(kept["choices"])}), name)
+
+    def pack(self, network: Network, graph: Path, place: Path, precision: Precision, card: str = "draft") -> Bundle:
+        """A bundle around a graph, as it is deployed; the same for a teacher that is only compared."""
+        read, data = network.reading, self.recipe.data
+        limits = Limits(
+            max_tokens=read.max_tokens,
+            long_text=read.long_text,
+            stride=read.stride,
+            characters_per_token=read.characters_per_token,
+            max_characters=data.max_characters,
+            normalise=data.normalise,
+            pad_id=network.pad,
+            precision=precision,
+        )
+        tokenizer = network.tokenizer.backend_tokenizer.to_str()
+        write(place, onnx_file=graph, tokenizer=tokenizer, task=network.task, limits=limits, card=card)
+        return load(place, threads=self.threads)

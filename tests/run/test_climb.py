@@ -1,0 +1,115 @@
+"""A goal instead of a shape: the cheapest student that reaches it, and the truth when none does."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import tiny_models
+from tiny_recipe import recipe
+from tutelage import cli, pipeline
+from tutelage.artifacts.network import Network
+from tutelage.errors import RecipeError
+from tutelage.progress import Silent
+from tutelage.recipe import StudentRecipe, load
+from tutelage.student import ladder
+
+
+class Listener(Silent):
+    """Remembers what was said and done."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.done: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def bar(self, title: str, total: float):
+        self.done.append(title)
+        return super().bar(title, total)
+
+
+def test_an_easy_goal_takes_the_first_rung_and_is_not_searched_twice(reviews: Path, bert: Path, tmp_path: Path) -> None:
+    given = recipe(reviews, bert, tmp_path / "run", student={"keep": 0.3, "control": False})
+    run = pipeline.run(given)
+    search = run.measurements.search
+    assert search is not None
+    assert search.reached
+    taken = [tried for tried in search.tried if tried.taken]
+    assert [tried.name for tried in taken] == [search.tried[-1].name]
+    assert taken[0].retention is not None
+    assert taken[0].retention.low is not None
+    assert taken[0].retention.low >= 0.3
+    assert run.student.describe(run.bundle.limits.precision) == taken[0].describes
+    texts = [row["text"] for row in tiny_models.reviews()[:20]]
+    assert len(run.bundle.predict(texts)) == 20
+    assert "found for" in (run.path / "report.html").read_text()
+    before = (run.path / "measurements.json").read_bytes()
+    listener = Listener()
+    pipeline.run(given, progress=listener)
+    assert not [title for title in listener.done if "Distilling" in title or "Timing" in title]
+    assert (run.path / "measurements.json").read_bytes() == before
+
+
+def test_a_goal_out_of_reach_exits_with_3_and_the_best(
+    reviews: Path, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = recipe(reviews, bert, tmp_path / "run", student={"keep": 0.9, "max_mb": 0.001, "control": False})
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(given))
+    monkeypatch.setattr(sys, "argv", ["tutelage", "run", str(tmp_path / "recipe.yaml")])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == cli.GOAL_MISSED
+    assert "goal was not reached" in capsys.readouterr().err
+    search = json.loads((tmp_path / "run" / "measurements.json").read_text())["search"]
+    assert not search["reached"]
+    judged = [tried for tried in search["tried"] if tried["retention"]]
+    assert max(judged, key=lambda tried: tried["retention"]["value"])["taken"]
+    assert all("MB is more than" in tried["verdict"] for tried in judged)
+    # The teacher itself needs no training, so that it is always judged; what time does not allow is named.
+    assert "whole" in {tried["name"] for tried in judged}
+    assert all(tried["verdict"].startswith("not tried") for tried in search["tried"] if not tried["retention"])
+
+
+def test_the_rungs_are_distinct_and_end_with_the_teacher(bert: Path) -> None:
+    from transformers import AutoConfig
+
+    rungs = ladder.rungs(StudentRecipe(), AutoConfig.from_pretrained(bert))
+    assert len({rung.shape for rung in rungs}) == len(rungs) >= 4
+    assert [rung.name for rung in rungs if not rung.trains] == ["whole"]
+    assert rungs[-1].shape.layers == 4
+    shallow = AutoConfig.from_pretrained(bert, num_hidden_layers=1)
+    assert [rung.name for rung in ladder.rungs(StudentRecipe(), shallow)] == ["whole"]
+
+
+def test_a_goal_and_a_shape_contradict_each_other(reviews: Path, bert: Path, tmp_path: Path) -> None:
+    for student in ({"keep": 0.9, "layers": 2}, {"max_mb": 5.0, "size": "tiny"}):
+        with pytest.raises(RecipeError, match="either a goal"):
+            load(recipe(reviews, bert, tmp_path / "run", student=student))
+    with pytest.raises(RecipeError, match=r"student\.keep"):
+        load(recipe(reviews, bert, tmp_path / "run", student={"keep": 97.0}))
+
+
+def test_signals_can_be_narrowed_to_some_layers(bert: Path, tmp_path: Path) -> None:
+    from tutelage.artifacts.signals import Recording
+    from tutelage.encoding import Reading
+    from tutelage.tasks import TextClassification
+    from tutelage.teacher import load as teachers
+    from tutelage.teacher import signals
+
+    network: Network = teachers.load(str(bert), TextClassification(("a", "b")), Reading(48))[0]
+    from splits import split
+
+    rows = split([row["text"] for row in tiny_models.reviews()[:30]])
+    told = signals.record(network, [rows], Recording(2, (1, 2, 4), 32), folder=tmp_path, progress=Silent())
+    places = told.find(rows.keys)
+    everything = told.take(places, rows.keys)
+    some = told.only((2, 4)).take(places, rows.keys)
+    assert (some["hidden"] == everything["hidden"][:, 1:]).all()
+    assert (some["outputs"] == everything["outputs"]).all()
+    assert told.only(()).take(places, rows.keys)["hidden"].shape == (30, 0, 0)
