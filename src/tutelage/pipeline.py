@@ -37,8 +37,9 @@ from tutelage.progress import Logged, Progress, Silent
 from tutelage.recipe import Recipe
 from tutelage.report import page
 from tutelage.report.card import card
-from tutelage.student import build, distil, initialise, widen
+from tutelage.student import build, distil, initialise, losses, widen
 from tutelage.student.build import Shape
+from tutelage.tasks import TASKS
 from tutelage.teacher import fine_tune, load
 from tutelage.teacher import signals as recording
 from tutelage.training import supervised
@@ -81,6 +82,7 @@ def run(
     raises `Interrupted`, and the same call goes on where it was.
     """
     recipe = source if isinstance(source, Recipe) else recipes.load(source)
+    losses.choose(recipe.student.loss, TASKS[recipe.task])
     folder = RunFolder.claim(recipe, resume=resume)
     torch.set_num_threads(recipe.threads or torch.get_num_threads())
     try:
@@ -106,6 +108,7 @@ class _Story:
     def tell(self) -> Run:
         self.progress.note("run", recipe=self.recipe.model_dump(mode="json"))
         corpus = self._data()
+        losses.choose(self.recipe.student.loss, corpus.task)
         name, teacher = self._teacher(corpus)
         name, student, shape = self._student(name, corpus, teacher)
         control = self._control(name, corpus, teacher, shape) if self.recipe.student.control else None
@@ -139,6 +142,7 @@ class _Story:
         if self.folder.done("teacher", fingerprint, folder) is None:
             started = time.monotonic()
             network, fitted = load.load(recipe.model, corpus.task, self.reading, seed=self.recipe.seed)
+            self._plan(network)
             history = fine_tune.fine_tune(
                 network,
                 corpus,
@@ -152,13 +156,24 @@ class _Story:
             self.folder.finish("teacher", fingerprint, started=started, history=history)
         return fingerprint, Network.load(folder, corpus.task, self.reading)
 
+    def _plan(self, teacher: Network) -> tuple[Shape, list[int]]:
+        """The student's shape and the teacher's layers that its own are matched with.
+
+        Asked before anything is trained, so that what cannot be is said then.
+        """
+        settings, full = self.recipe.student, build.shape_of(teacher.model.config)
+        shape = build.choose(settings, teacher.model.config)
+        if not settings.hidden:
+            return shape, []
+        return shape, initialise.matched_layers(full.layers, shape.layers, settings.layer_map)
+
     def _student(self, teacher_name: str, corpus: Corpus, teacher: Network) -> tuple[str, Network, Shape]:
         recipe = self.recipe.student
-        shape = build.choose(recipe, teacher.model.config)
+        shape, layers = self._plan(teacher)
         fingerprint = storage.fingerprint_of(teacher_name, recipe.model_dump(), vars(shape))
         if self.folder.done("student", fingerprint, self.folder.student) is None:
             splits = [corpus["train"], *([corpus["unlabelled"]] if "unlabelled" in corpus.splits else [])]
-            signals = self._signals(teacher, splits, shape)
+            signals = self._signals(teacher, splits, layers)
             started = time.monotonic()
             student = self._new_student(corpus, teacher, shape)
             transfer = distil.transfer_set(student, splits, signals)
@@ -186,11 +201,10 @@ class _Story:
             self.folder.finish("student", fingerprint, started=started, history=state.history, choices=choices)
         return fingerprint, Network.load(self.folder.student, corpus.task, self.reading), shape
 
-    def _signals(self, teacher: Network, splits: list[Split], shape: Shape) -> Signals:
+    def _signals(self, teacher: Network, splits: list[Split], layers: list[int]) -> Signals:
         started = time.monotonic()
-        full = build.shape_of(teacher.model.config)
-        layers = initialise.matched_layers(full.layers, shape.layers) if self.recipe.student.hidden else []
-        wanted = Recording(teacher.task.width, tuple(layers), full.width if layers else 0)
+        width = build.shape_of(teacher.model.config).width if layers else 0
+        wanted = Recording(teacher.task.width, tuple(layers), width)
         signals = recording.record(teacher, splits, wanted, folder=self.folder.signals, progress=self.progress)
         self.folder.finish("signals", signals.folder.name, started=started)
         return signals
