@@ -26,8 +26,9 @@ from tutelage.encoding import reading
 from tutelage.folder import RunFolder
 from tutelage.progress import Progress, Silent
 from tutelage.recipe import Recipe, TrainingRecipe
-from tutelage.student import build, initialise
+from tutelage.student import build, initialise, losses
 from tutelage.student.build import Shape
+from tutelage.tasks import TASKS
 from tutelage.teacher import load
 from tutelage.training.loop import set_dropout
 
@@ -56,12 +57,17 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
     """
     shown = progress or Silent()
     recipe = recipes.load(source)
+    losses.choose(recipe.student.loss, TASKS[recipe.task])
     RunFolder(Path(recipe.output)).refuse_others(recipe, resume=True)
     with _quarantined() as (folder, left_at), _threads(recipe):
         corpus = prepare(recipe, folder / "corpus", shown, left_at=left_at)
+        losses.choose(recipe.student.loss, corpus.task)
         read = reading(recipe.data.max_tokens, recipe.data.long_text)
         teacher, fitted = load.load(recipe.teacher.model, corpus.task, read)
         shape = build.choose(recipe.student, teacher.model.config)
+        if recipe.student.hidden:
+            depth = build.shape_of(teacher.model.config).layers
+            initialise.matched_layers(depth, shape.layers, recipe.student.layer_map)
         with shown.bar("Trying a few steps", 2) as bar:
             tokens = teacher.tokenize(corpus["train"].texts())
             costs = [_cost(teacher, tokens, recipe.teacher)]

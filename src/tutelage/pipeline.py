@@ -35,7 +35,9 @@ from tutelage.progress import Logged, Progress, Silent
 from tutelage.recipe import Recipe
 from tutelage.report import page
 from tutelage.report.card import card
-from tutelage.student import build, widen
+from tutelage.student import build, initialise, losses, widen
+from tutelage.student.build import Shape
+from tutelage.tasks import TASKS
 from tutelage.teacher import fine_tune, load
 from tutelage.training import supervised
 from tutelage.workshop import Bench, Learned, Made, Workshop
@@ -78,6 +80,7 @@ def run(
     raises `Interrupted`, and the same call goes on where it was.
     """
     recipe = source if isinstance(source, Recipe) else recipes.load(source)
+    losses.choose(recipe.student.loss, TASKS[recipe.task])
     folder = RunFolder.claim(recipe, resume=resume)
     torch.set_num_threads(recipe.threads or torch.get_num_threads())
     try:
@@ -102,6 +105,7 @@ class _Story:
     def tell(self) -> Run:
         self.progress.note("run", recipe=self.recipe.model_dump(mode="json"))
         corpus = self._data()
+        losses.choose(self.recipe.student.loss, corpus.task)
         workshop = self._workshop(corpus)
         made, search = self._student(workshop)
         control = self._control(workshop, made.learned) if self.recipe.student.control else None
@@ -134,6 +138,7 @@ class _Story:
         if self.folder.done("teacher", fingerprint, folder) is None:
             started = time.monotonic()
             network, fitted = load.load(recipe.model, corpus.task, self.reading, seed=self.recipe.seed)
+            self._shape(network)
             history = fine_tune.fine_tune(
                 network,
                 corpus,
@@ -152,12 +157,23 @@ class _Story:
         name, teacher = self._teacher(corpus)
         return Workshop(self.recipe, self.folder, corpus, teacher, name, self.progress, torch.get_num_threads())
 
+    def _shape(self, teacher: Network) -> Shape:
+        """The student's shape, where the recipe names one.
+
+        Asked before anything is trained, so that what cannot be is said then.
+        """
+        settings, config = self.recipe.student, teacher.model.config
+        shape = build.choose(settings, config)
+        if settings.hidden:
+            initialise.matched_layers(build.shape_of(config).layers, shape.layers, settings.layer_map)
+        return shape
+
     def _student(self, workshop: Workshop) -> tuple[Made, Search | None]:
         """Of the shape that was asked for, or the one that reaches the goal."""
         settings, folder = self.recipe.student, self.folder
         if settings.searches:
             return Climb(workshop).find()
-        shape = build.choose(settings, workshop.teacher.model.config)
+        shape = self._shape(workshop.teacher)
         return workshop.make(settings, shape, Bench(folder.student, folder.export)), None
 
     def _control(self, workshop: Workshop, learned: Learned) -> Network:

@@ -20,6 +20,12 @@ from tutelage.recipe_problems import problems
 
 Precision = Literal["fp32", "int8"]
 TaskName = Literal["text-classification", "text-regression"]
+# The tables in student/losses/ say what each compares and which tasks it fits; a test holds the names together.
+OutputLossName = Literal[
+    "soft-cross-entropy", "kl", "logit-mse", "dkd", "dist", "standardised", "generalised-jsd", "huber"
+]
+HiddenLossName = Literal["cosine", "mse", "patient", "relational", "similarity", "contrastive"]
+Decline = Literal["constant", "linear", "cosine", "1/t"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -30,7 +36,12 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _numbers(value: Any) -> Any:
+    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 Sources = Annotated[list[Name], BeforeValidator(_as_list), Field(min_length=1)]
+Layers = Annotated[list[int], BeforeValidator(_numbers), Field(min_length=1)]
 
 
 class _Part(BaseModel):
@@ -117,8 +128,20 @@ class StudentRecipe(TrainingRecipe):
     epochs: Count = Field(4, description="passes over the transfer set")
     learning_rate: Positive = Field(1e-3, description="peak learning rate")
     alpha: float = Field(1.0, ge=0, le=1, description="weight of the teacher; 1 - alpha is that of the labels")
+    alpha_schedule: Decline = Field(
+        "constant", description="how alpha falls from that value while the student learns, from teacher to labels"
+    )
     temperature: Positive = Field(1.0, description="softens both sides; the teacher's term is scaled by its square")
+    loss: Literal["auto"] | OutputLossName = Field(
+        "auto", description="how outputs follow the teacher's; auto: soft-cross-entropy for classes, huber for values"
+    )
     hidden: float = Field(1.0, ge=0, description="weight of matching the teacher's pooled hidden states; 0: off")
+    hidden_loss: HiddenLossName = Field("cosine", description="how hidden states follow the teacher's")
+    layer_map: Literal["uniform", "last"] | Layers = Field(
+        "uniform",
+        description="after which teacher layers (1 the first, 0 the embeddings) hidden states are matched: evenly "
+        "spread, the last ones, or one number for each student layer",
+    )
     freeze_embeddings: Literal["auto"] | bool = Field(
         "auto", description="leave the teacher's embeddings as they are; auto: when they were not projected"
     )
@@ -137,6 +160,8 @@ class StudentRecipe(TrainingRecipe):
             raise ValueError(f"width {self.width} cannot be divided into {self.heads} heads")
         if self.searches and (self.size != "auto" or self.layers or self.width or self.heads or self.feed_forward):
             raise ValueError("give either a goal (keep, max_latency_ms, max_mb) or a size or shape, not both")
+        if self.searches and isinstance(self.layer_map, list):
+            raise ValueError("a goal tries students of several depths: take `layer_map: uniform` or `last`")
         return self
 
     @property

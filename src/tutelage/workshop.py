@@ -103,7 +103,7 @@ class Workshop:
     def layers(self, settings: StudentRecipe, shape: Shape) -> list[int]:
         """The teacher's layers that a student of some shape matches."""
         full = build.shape_of(self.teacher.model.config)
-        return initialise.matched_layers(full.layers, shape.layers) if settings.hidden else []
+        return initialise.matched_layers(full.layers, shape.layers, settings.layer_map) if settings.hidden else []
 
     def signals(self, layers: Sequence[int]) -> Signals:
         """What the teacher says of every text, with the hidden states of some layers."""

@@ -88,7 +88,7 @@ def test_the_teacher_itself_has_nothing_to_learn(bert: Path, tmp_path: Path) -> 
     learner = distil.Learner(student.model, layers=4, width=32, teacher_width=32)
     loss = distil._loss(student, transfer, recorded, StudentRecipe())
     with torch.inference_mode():
-        total = float(loss(learner, np.arange(len(TEXTS)))) / len(TEXTS)
+        total = float(loss(learner, np.arange(len(TEXTS)), 0.0)) / len(TEXTS)
     probabilities = CLASSIFICATION.predict(network.outputs(network.tokenize(TEXTS)))
     entropy = -(probabilities * np.log(np.maximum(probabilities, 1e-30))).sum(1).mean()
     assert total == pytest.approx(entropy, abs=2e-4)
@@ -100,7 +100,7 @@ def objective(network: Network, recorded: Signals, targets: list[float | None], 
     recipe = StudentRecipe.model_validate({"hidden": 0.0, **settings})
     learner = distil.Learner(student.model, layers=0, width=32, teacher_width=32)
     with torch.inference_mode():
-        return float(distil._loss(student, transfer, recorded, recipe)(learner, np.arange(len(TEXTS))))
+        return float(distil._loss(student, transfer, recorded, recipe)(learner, np.arange(len(TEXTS)), 0.0))
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def plan(epoch: int) -> list[np.ndarray]:
     return [order[i : i + 16] for i in range(0, ROWS, 16)]
 
 
-def loss(network: nn.Module, rows: np.ndarray) -> torch.Tensor:
+def loss(network: nn.Module, rows: np.ndarray, done: float) -> torch.Tensor:
     return nn.functional.cross_entropy(network(X[rows]), Y[rows], reduction="sum")
 
 
@@ -128,8 +128,8 @@ def test_the_gradient_is_the_same_under_any_split(tmp_path: Path, parts: int) ->
 def test_out_of_memory_cuts_the_batch_and_changes_nothing(tmp_path: Path, failures: int) -> None:
     failed = []
 
-    def scarce(network: nn.Module, rows: np.ndarray) -> torch.Tensor:
-        value = loss(network, rows)
+    def scarce(network: nn.Module, rows: np.ndarray, done: float) -> torch.Tensor:
+        value = loss(network, rows, done)
         if len(rows) > 16 // 2**failures and len(failed) < failures:
             failed.append(len(rows))
             raise torch.OutOfMemoryError("CPU: out of memory")
@@ -143,7 +143,7 @@ def test_out_of_memory_cuts_the_batch_and_changes_nothing(tmp_path: Path, failur
 
 
 def test_memory_that_does_not_suffice_for_one_row_is_an_error(tmp_path: Path) -> None:
-    def never(network: nn.Module, rows: np.ndarray) -> torch.Tensor:
+    def never(network: nn.Module, rows: np.ndarray, done: float) -> torch.Tensor:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     with pytest.raises(TrainingError, match="single example does not fit"):
@@ -155,8 +155,8 @@ def test_memory_that_does_not_suffice_for_one_row_is_an_error(tmp_path: Path) ->
 def test_a_number_that_is_not_finite_stops_and_leaves_the_checkpoint(tmp_path: Path, bad: float, where: str) -> None:
     calls = iter(range(100))
 
-    def poisoned(network: nn.Module, rows: np.ndarray) -> torch.Tensor:
-        value = loss(network, rows)
+    def poisoned(network: nn.Module, rows: np.ndarray, done: float) -> torch.Tensor:
+        value = loss(network, rows, done)
         if next(calls) == 5:
             if where == "loss":
                 return value * bad
@@ -172,8 +172,8 @@ def test_a_number_that_is_not_finite_stops_and_leaves_the_checkpoint(tmp_path: P
 def test_skipping_leaves_a_bad_batch_out(tmp_path: Path) -> None:
     calls = iter(range(100))
 
-    def poisoned(network: nn.Module, rows: np.ndarray) -> torch.Tensor:
-        return loss(network, rows) * (float("nan") if next(calls) in (2, 3, 7) else 1.0)
+    def poisoned(network: nn.Module, rows: np.ndarray, done: float) -> torch.Tensor:
+        return loss(network, rows, done) * (float("nan") if next(calls) in (2, 3, 7) else 1.0)
 
     network, state = fit(tmp_path, work(loss=poisoned), on_nan="skip")
     assert state.skipped == 3
@@ -182,7 +182,7 @@ def test_skipping_leaves_a_bad_batch_out(tmp_path: Path) -> None:
 
 def test_skipping_gives_up_when_everything_is_bad(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"the loss is nan"):
-        fit(tmp_path, work(loss=lambda network, rows: loss(network, rows) * float("nan")), on_nan="skip")
+        fit(tmp_path, work(loss=lambda network, rows, done: loss(network, rows, done) * float("nan")), on_nan="skip")
 
 
 def test_the_best_weights_are_kept_and_patience_ends_it(tmp_path: Path) -> None:

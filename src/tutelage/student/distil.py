@@ -1,8 +1,9 @@
 """Teach a student what its teacher said.
 
-    loss of a row = alpha * T^2 * outputs(student, teacher; T) + (1 - alpha) * labels(student) + hidden * cosine
+    loss of a row = alpha * T^2 * outputs(student, teacher; T) + (1 - alpha) * labels(student) + hidden * states
 
-The loss of a batch is the mean over its rows. Rows without a label have no label term.
+The loss of a batch is the mean over its rows. Rows without a label have no label term. How outputs and states are
+compared is in `losses/`, how alpha may fall on the way in `decline.py`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from tutelage.artifacts.signals import Signals
 from tutelage.artifacts.tokens import Tokens, join
 from tutelage.progress import Progress
 from tutelage.recipe import StudentRecipe
-from tutelage.student.losses import LOSSES, hidden_cosine
+from tutelage.student import decline, losses
+from tutelage.student.losses import HIDDEN_LOSSES
 from tutelage.training import checkpoint, supervised
 from tutelage.training.lean import needed_positions, used_embeddings
 from tutelage.training.loop import Loss, Work, train
@@ -89,12 +91,14 @@ def distil(
 ) -> checkpoint.State:
     """Train a student in place on recorded signals; units and calibration are folded into its head."""
     torch.manual_seed(seed)
+    width, of_states = int(student.model.config.hidden_size), HIDDEN_LOSSES[settings.hidden_loss]
     learner = Learner(
         student.model,
         layers=len(signals.recording.layers) if settings.hidden else 0,
-        width=int(student.model.config.hidden_size),
-        teacher_width=signals.recording.width,
+        width=width,
+        teacher_width=signals.recording.width if of_states.needs_same_width else width,
     )
+    of_outputs = losses.choose(settings.loss, student.task)
     name = supervised.fingerprint(student, settings, seed, transfer.name, validation.fingerprint)
     texts = [transfer.tokens, student.tokenize(validation.texts())]
     with used_embeddings(student, texts) as (tokens, judged), _positions(learner, student, tokens, settings):
@@ -104,6 +108,7 @@ def distil(
             supervised.batches(tokens, settings, seed),
             _loss(student, replace(transfer, tokens=tokens), signals, settings),
             supervised.validator(student, judged, validation.targets),
+            compares_rows=of_outputs.compares_rows or (bool(learner.bridges) and of_states.compares_rows),
         )
         state = train(learner, work, settings, seed=seed, folder=folder, progress=progress)
     supervised.finish(student, validation)
@@ -120,21 +125,23 @@ def _positions(
 def _loss(student: Network, transfer: Transfer, signals: Signals, settings: StudentRecipe) -> Loss:
     centre, spread = supervised.units(student)
     targets = supervised.standardised(student, transfer.targets)
-    teacher_loss = LOSSES[student.task.default_loss]
+    of_outputs = losses.choose(settings.loss, student.task).compute
+    of_states = HIDDEN_LOSSES[settings.hidden_loss].compute
     temperature = settings.temperature
 
-    def loss(model: nn.Module, rows: NDArray[np.int64]) -> torch.Tensor:
+    def loss(model: nn.Module, rows: NDArray[np.int64], done: float) -> torch.Tensor:
+        alpha = decline.alpha(settings, done)
         outputs, hidden = model(student.collate(transfer.tokens, rows))
         told = signals.take(transfer.signal_rows[rows], transfer.keys[rows])
         said = torch.from_numpy((told["outputs"] - centre) / spread).to(outputs)
         labels = targets[rows].to(outputs.device)
-        total = settings.alpha * temperature**2 * teacher_loss(outputs, said, labels, temperature).sum()
-        if settings.alpha < 1:
+        total = alpha * temperature**2 * of_outputs(outputs, said, labels, temperature).sum()
+        if alpha < 1:
             known = ~labels.isnan()
-            total = total + (1 - settings.alpha) * student.task.label_loss(outputs[known], labels[known]).sum()
+            total = total + (1 - alpha) * student.task.label_loss(outputs[known], labels[known]).sum()
         if hidden.shape[1]:
             goal = torch.from_numpy(told["hidden"].astype(np.float32)).to(outputs)
-            total = total + settings.hidden * hidden_cosine.loss(hidden, goal).sum()
+            total = total + settings.hidden * of_states(hidden, goal).sum()
         return total
 
     return loss

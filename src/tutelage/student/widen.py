@@ -109,7 +109,7 @@ def _lessons(network: Network, targets: Array, said: Array | None) -> Mapping[st
     if known.any():
         found["labels"] = (known, lambda outputs: task.label_loss(outputs, labels[torch.from_numpy(known)]))
     if said is not None:
-        told, loss = torch.from_numpy((said - centre) / spread).double(), LOSSES[task.default_loss]
+        told, loss = torch.from_numpy((said - centre) / spread).double(), LOSSES[task.default_loss].compute
         found["teacher"] = (np.ones(len(said), dtype=bool), lambda outputs: loss(outputs, told, labels, 1.0))
     return found
 

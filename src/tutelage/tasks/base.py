@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,8 @@ class Task(ABC):
     """Name of the `transformers` auto class whose head fits."""
     pipeline_tag: ClassVar[str | None] = None
     """What the Hugging Face hub calls the task; None where it has no name for it."""
+    outputs: ClassVar[Literal["scores", "quantities"]]
+    """What the head gives: scores, of which a softmax makes probabilities, or quantities."""
     default_loss: ClassVar[str]
     """Name of the loss in `student/losses/` that follows the teacher's outputs."""
 

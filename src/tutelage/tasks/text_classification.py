@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ class TextClassification(Task):
     name: ClassVar[str] = "text-classification"
     auto_model: ClassVar[str] = "AutoModelForSequenceClassification"
     pipeline_tag: ClassVar[str | None] = "text-classification"
+    outputs: ClassVar[Literal["scores", "quantities"]] = "scores"
     default_loss: ClassVar[str] = "soft-cross-entropy"
 
     @classmethod

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ class TextRegression(Task):
 
     name: ClassVar[str] = "text-regression"
     auto_model: ClassVar[str] = "AutoModelForSequenceClassification"
+    outputs: ClassVar[Literal["scores", "quantities"]] = "quantities"
     default_loss: ClassVar[str] = "huber"
 
     @classmethod

@@ -1,7 +1,8 @@
 """The loop.
 
 Promises, each held by a test:
-- a loss is averaged over the real targets of the whole batch: the same gradient under any split into parts;
+- a loss is averaged over the real targets of the whole batch: the same gradient under any split into parts, unless
+  the loss compares rows with each other;
 - killed anywhere and resumed, the final weights are the same, bit for bit, on one machine;
 - randomness derives from (seed, step, part), never from how often the run was interrupted;
 - a loss or gradient that is not finite never reaches the weights;
@@ -32,7 +33,7 @@ from tutelage.training.optimizer import adamw
 from tutelage.training.schedule import warmup_then_linear
 
 Rows = NDArray[np.int64]
-Loss = Callable[[nn.Module, Rows], torch.Tensor]
+Loss = Callable[[nn.Module, Rows, float], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,13 @@ class Work:
     plan: Callable[[int], list[Rows]]
     """The batches of an epoch, a function of its number alone; every epoch has as many."""
     loss: Loss
-    """Sum of the losses of some rows, a scalar tensor."""
+    """Sum of the losses of some rows, a scalar tensor, when a share (0 to 1) of all steps is done."""
     validate: Callable[[nn.Module], float] | None = None
     """Validation score, higher is better."""
     count: Callable[[Rows], int] = len
     """Real targets in some rows."""
+    compares_rows: bool = False
+    """A row's loss depends on which others are with it: a batch in parts, or on several processes, is another loss."""
 
 
 def train(
@@ -136,7 +139,7 @@ class _Training:
         factor = warmup_then_linear(self.state.step, total=total, warmup=self.settings.warmup)
         for group in self.plain_optimizer.param_groups:
             group["lr"] = self.settings.learning_rate * factor
-        loss = self._gradient(rows)
+        loss = self._gradient(rows, self.state.step / total)
         count = self.work.count(rows)
         norm = float(self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.clip))
         problem = guard.check_finite(loss, norm)
@@ -150,11 +153,11 @@ class _Training:
         self.optimizer.zero_grad()
         self.state.step += 1
 
-    def _gradient(self, rows: Rows) -> float:
+    def _gradient(self, rows: Rows, done: float) -> float:
         """Accumulate the gradient of the mean loss of a batch; the mean is over all its parts. Returns that mean."""
         while True:
             try:
-                return self._gradient_in_parts(rows, min(self.state.parts, len(rows)))
+                return self._gradient_in_parts(rows, min(self.state.parts, len(rows)), done)
             except (RuntimeError, MemoryError) as error:
                 if not guard.is_out_of_memory(error):
                     raise
@@ -167,11 +170,12 @@ class _Training:
                         cure="lower `data.max_tokens`, or use a smaller model",
                     ) from error
             self.state.parts *= 2
+            meaning = "each row is compared with fewer others" if self.work.compares_rows else "same result"
             self.progress.warn(
-                f"{self.work.title}: out of memory; each batch now goes in {self.state.parts} parts (same result)"
+                f"{self.work.title}: out of memory; each batch now goes in {self.state.parts} parts ({meaning})"
             )
 
-    def _gradient_in_parts(self, rows: Rows, parts: int) -> float:
+    def _gradient_in_parts(self, rows: Rows, parts: int, done: float) -> float:
         self.model.train()
         count = max(self.work.count(rows), 1)
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
@@ -179,7 +183,7 @@ class _Training:
         for number, part in enumerate(np.array_split(rows, parts)):
             mine = part[rank::world]
             set_seed(_mix(self.seed, self.state.step, number * world + rank))
-            loss = self.work.loss(self.model, mine) / count
+            loss = self.work.loss(self.model, mine, done) / count
             # Processes average their gradients; the sum over all rows is what is wanted.
             self.accelerator.backward(loss * world)
             total += float(self.accelerator.reduce(loss.detach(), "sum"))

@@ -67,7 +67,8 @@ def fit_labels(
         needed_positions(network, tokens, dropout=settings.dropout),
     ):
 
-        def loss(model: nn.Module, rows: NDArray[np.int64]) -> torch.Tensor:
+        def loss(model: nn.Module, rows: NDArray[np.int64], done: float) -> torch.Tensor:
+            del done
             outputs, _ = forward(model, network.collate(tokens, rows))
             return network.task.label_loss(outputs, targets[rows].to(outputs.device)).sum()
 
