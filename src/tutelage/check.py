@@ -79,11 +79,17 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
         trains = recipe.teacher.fine_tune is True or (recipe.teacher.fine_tune == "auto" and not fitted)
         lines += [
             f"teacher: {teacher.describe('fp32')}, {'fine-tuned' if trains else 'used as it is'}",
-            f"student: {shape.layers} layers x {shape.width}, feed-forward {shape.feed_forward}, {kept:,} tokens",
+            _shape_line(recipe, shape, kept),
             "",
             *_estimate(recipe, corpus, tokens, costs, trains=trains),
         ]
     return lines
+
+
+def _shape_line(recipe: Recipe, shape: Shape, tokens: int) -> str:
+    if recipe.student.searches:
+        return "student: searched for the goal, in at most 1.5 times the teacher's training; below, one of middle size"
+    return f"student: {shape.layers} layers x {shape.width}, feed-forward {shape.feed_forward}, {tokens:,} tokens"
 
 
 def tokens_of(network: Network, corpus: Corpus) -> Tokens:
@@ -149,6 +155,8 @@ def _estimate(recipe: Recipe, corpus: Corpus, tokens: Tokens, costs: list[Cost],
         "control": recipe.student.epochs * labelled * student.training if recipe.student.control else 0.0,
         "evaluation": _EVALUATION + judged * (teacher.reading + 2 * student.reading),
     }
+    if recipe.student.searches:
+        seconds["student"] = max(seconds["student"], 1.5 * max(seconds["teacher"], 3 * seconds["signals"]))
     parts = ", ".join(f"{name} {_duration(value)}" for name, value in seconds.items() if value)
     disk = (_COPIES + 2) * teacher.size + (_COPIES + 3) * student.size
     memory = psutil.Process().memory_info().rss + (2 * teacher.size if trains else 0)

@@ -47,6 +47,7 @@ def recipe_text(guess: Guess, output: str | None = None) -> str:
         "",
         "student:",
         _line(StudentRecipe, "size", _default(StudentRecipe, "size"), indent=2),
+        _line(StudentRecipe, "keep", _default(StudentRecipe, "keep"), indent=2),
         _line(StudentRecipe, "epochs", _default(StudentRecipe, "epochs"), indent=2),
         "",
         _line(Recipe, "output", output),
