@@ -7,6 +7,7 @@ import os
 # Before any library looks: no network, and no thread pools that fight over two cores.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from pathlib import Path
 

@@ -78,7 +78,8 @@ def fit_labels(
             title,
             # Checkpoints that hold only what is trained are not those of the whole.
             name if kept is None else storage.fingerprint_of(name, "frozen prefix"),
-            batches(tokens, settings, seed),
+            # By the lengths of the texts, whatever is left of them to compute: the same batches either way.
+            batches(texts[0], settings, seed),
             _label_loss(network, tokens, standardised(network, train_split.targets)),
             validator(network, judged, validation.targets),
             regime=regime or Regime(),
