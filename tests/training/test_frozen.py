@@ -169,6 +169,21 @@ def test_other_architectures_compute_anew(kind: str, tmp_path: Path) -> None:
     assert state.history[-1]["loss"] < state.history[0]["loss"]
 
 
+def test_layers_that_answer_in_tuples_too(tmp_path: Path) -> None:
+    from transformers import MPNetConfig, MPNetModel
+
+    shape = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
+    MPNetModel(MPNetConfig(vocab_size=800, pad_token_id=0, max_position_embeddings=140, **shape)).save_pretrained(
+        tmp_path / "model"
+    )
+    tiny_models.word_piece().save_pretrained(tmp_path / "model")
+    given = freeze(network(tmp_path / "model"), *HEAD, "layer.2.")
+    tokens = given.tokenize(TEXTS[:20])
+    expected = given.outputs(tokens)
+    with prefix(given, [tokens], tmp_path / "frozen") as kept:
+        np.testing.assert_allclose(given.outputs(kept[0]), expected, atol=1e-5)
+
+
 def test_an_encoder_that_does_more_than_its_layers_is_noticed(bert: Path, tmp_path: Path) -> None:
     given = freeze(network(bert), *HEAD, "layer.3.")
     given.model.bert.encoder.register_forward_pre_hook(lambda _, inputs: (inputs[0] * 2, *inputs[1:]))

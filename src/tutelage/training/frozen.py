@@ -48,20 +48,10 @@ def frozen_prefix(
     tried on a few rows), or where the disk has too little room. States go to `folder`, whole or not at all, under a
     name made of the frozen weights and the texts: a training that goes on finds them, any other makes its own.
     """
-    stack = _stack(network.model)
-    depth = _depth(stack) if stack else 0
-    tokens = _one_sequence_a_row(join(*texts))
-    if stack is None or not depth or not len(tokens):
-        yield None
-        return
     network.model.eval()
-    kinds = [True, False] if depth == len(stack.layers) else [False]
-    prefix = next((p for first in kinds if (p := _Prefix(network, stack, depth, first)).answers_the_same(tokens)), None)
-    if prefix is None:
-        yield None
-        return
-    states = _kept(prefix, tokens, folder, progress)
-    if states is None:
+    prefix = _prefix(network, texts)
+    states = _recorded(prefix, texts, folder, progress) if prefix else None
+    if prefix is None or states is None:
         yield None
         return
     with prefix.replaced(states):
@@ -99,9 +89,13 @@ class _Kept(nn.Module):
 class _Passed(nn.Module):
     """Stands for a layer whose work is already done."""
 
-    def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+    def __init__(self, *, tupled: bool) -> None:
+        super().__init__()
+        self.tupled = tupled
+
+    def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor | tuple[torch.Tensor]:
         """(S, T, D) -> the same."""
-        return hidden_states
+        return (hidden_states,) if self.tupled else hidden_states
 
 
 @dataclass(frozen=True)
@@ -113,6 +107,8 @@ class _Prefix:
     depth: int
     first: bool
     """Only the state of each sequence's first token is kept: all that a head of the BERT family reads."""
+    tupled: bool
+    """The layers of some architectures put their result into a tuple."""
 
     @property
     def width(self) -> int:
@@ -132,7 +128,7 @@ class _Prefix:
         """The states of one sequence after the other, longest first: the number of its first, and all of them."""
         last = only_first_token(self.network.model) if self.first else nullcontext()
         lengths = tokens.lengths
-        with _passing(self.stack, range(self.depth, len(self.stack.layers))), last:
+        with self.passing(range(self.depth, len(self.stack.layers))), last:
             for rows in by_length(lengths, tokens=_TOKENS_AT_ONCE):
                 with torch.inference_mode():
                     batch = self.network.collate(tokens, rows)
@@ -144,12 +140,25 @@ class _Prefix:
     @contextmanager
     def replaced(self, states: States) -> Iterator[None]:
         """Within the context the network reads states in place of tokens."""
-        with _passing(self.stack, range(self.depth)):
+        with self.passing(range(self.depth)):
             self.stack.base.embeddings = _Kept(states)
             try:
                 yield
             finally:
                 self.stack.base.embeddings = self.stack.embeddings
+
+    @contextmanager
+    def passing(self, numbers: range) -> Iterator[None]:
+        """Within the context some layers pass on what they are given. All keep their numbers, and so their names."""
+        layers = self.stack.layers
+        before = {number: layers[number] for number in numbers}
+        for number in numbers:
+            layers[number] = _Passed(tupled=self.tupled)
+        try:
+            yield
+        finally:
+            for number, layer in before.items():
+                layers[number] = layer
 
     def answers_the_same(self, tokens: Tokens) -> bool:
         """Whether the network says the same from kept states, tried on the first rows."""
@@ -161,7 +170,7 @@ class _Prefix:
                 states[begin : begin + len(values)] = values
             with self.replaced(states):
                 found = self._outputs(self.renumbered(some, 0))
-        except (RuntimeError, ValueError, TypeError, AttributeError):  # built otherwise than the BERT family
+        except Exception:  # whatever happens inside an architecture that is built otherwise
             return False
         # A new head says little above nothing, so what counts as the same goes by what it says.
         tolerance = _SAME * float(expected.abs().max())
@@ -178,8 +187,24 @@ class _Prefix:
         return storage.fingerprint_of([weights_fingerprint(part) for part in parts], texts, self.depth, self.first)
 
 
-def _kept(prefix: _Prefix, tokens: Tokens, folder: Path, progress: Progress) -> States | None:
+def _prefix(network: Network, texts: Sequence[Tokens]) -> _Prefix | None:
+    """What can be kept of a network: as little as its head allows. None where nothing can."""
+    stack = _stack(network.model)
+    depth = _depth(stack) if stack else 0
+    if stack is None or not depth or not any(map(len, texts)):
+        return None
+    some = _one_sequence_a_row(next(tokens for tokens in texts if len(tokens)))
+    for first in [True, False] if depth == len(stack.layers) else [False]:
+        for tupled in (False, True):
+            prefix = _Prefix(network, stack, depth, first, tupled)
+            if prefix.answers_the_same(some):
+                return prefix
+    return None
+
+
+def _recorded(prefix: _Prefix, texts: Sequence[Tokens], folder: Path, progress: Progress) -> States | None:
     """The states of all texts, memory-mapped; computed now unless they are there, whole."""
+    tokens = _one_sequence_a_row(join(*texts))
     goal = folder / prefix.name(tokens)
     folder.mkdir(parents=True, exist_ok=True)
     storage.mend(folder)
@@ -203,19 +228,6 @@ def _kept(prefix: _Prefix, tokens: Tokens, folder: Path, progress: Progress) -> 
                 file.write(np.ascontiguousarray(values, dtype="<f4").tobytes())
                 shown.advance()
     return np.asarray(np.memmap(goal / _STATES, dtype="<f4", mode="r", shape=shape))
-
-
-@contextmanager
-def _passing(stack: _Stack, numbers: range) -> Iterator[None]:
-    """Within the context some layers pass on what they are given. All keep their numbers, and so their names."""
-    before = {number: stack.layers[number] for number in numbers}
-    for number in numbers:
-        stack.layers[number] = _Passed()
-    try:
-        yield
-    finally:
-        for number, layer in before.items():
-            stack.layers[number] = layer
 
 
 def _stack(model: Any) -> _Stack | None:

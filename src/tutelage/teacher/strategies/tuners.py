@@ -15,6 +15,7 @@ from tutelage.teacher.strategies import anatomy
 _LORA_MORE = {
     "camembert": ["query", "value"],
     "distilbert": ["q_lin", "v_lin"],
+    "modernbert": ["attn.Wqkv"],
     "mpnet": ["attn.q", "attn.v"],
 }
 _LIKE_BERT = ("camembert", "electra", "xlm-roberta")
