@@ -22,7 +22,7 @@ from tutelage.progress import Silent
 from tutelage.recipe import StrategyName, TeacherRecipe
 from tutelage.tasks import TextClassification
 from tutelage.teacher import fine_tune, load, strategies
-from tutelage.teacher.strategies import STRATEGIES, adalora, anatomy, gradual
+from tutelage.teacher.strategies import STRATEGIES, adalora, gradual
 from tutelage.training import checkpoint, supervised
 from tutelage.training.optimizer import adamw
 
@@ -346,15 +346,3 @@ def test_recipe_registry_and_guide_name_the_same() -> None:
         assert f"`{name}`" in guide
         assert strategy.reason in " ".join(guide.split()), name
         assert strategy.source in guide
-
-
-@pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert", "gpt2", "t5"])
-def test_every_parameter_is_in_one_place(kind: str, tmp_path: Path) -> None:
-    model = network(getattr(tiny_models, f"write_{kind}")(tmp_path)).model
-    found = anatomy.found(model)
-    parts = [*found.below, *found.above, *(name for layer in found.layers for name in layer)]
-    assert sorted(parts) == sorted(name for name, _ in model.named_parameters())
-    assert len(found.layers) == {"bert": 4, "t5": 6}.get(kind, 3)
-    assert any("classif" in name or "score" in name for name in found.above)
-    tables = {id(model.get_input_embeddings().weight)}
-    assert tables <= {id(p) for name, p in model.named_parameters() if name in found.below}
