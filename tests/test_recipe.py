@@ -51,6 +51,20 @@ def test_three_keys_suffice_and_everything_else_has_a_default() -> None:
     assert (made.teacher.model, made.student.size, made.seed, made.threads) == ("minilm", "auto", 0, None)
 
 
+def test_a_strategy_brings_its_own_learning_rate_unless_one_is_given() -> None:
+    assert load(recipe()).teacher.learning_rate == 1e-4
+    assert load(recipe(teacher={"strategy": "last-n", "layers": 1})).teacher.learning_rate == 1e-4
+    assert load(recipe(teacher={"strategy": "head"})).teacher.learning_rate == 1e-3
+    assert load(recipe(teacher={"strategy": "head", "learning_rate": 0.5})).teacher.learning_rate == 0.5
+
+
+@pytest.mark.parametrize("value", ["Lora", ["lora"], 3, None])
+def test_a_strategy_that_is_none_is_told_with_those_there_are(value: Any) -> None:
+    (problem,) = problems(recipe(teacher={"strategy": value}))
+    assert problem.startswith("teacher.strategy: ")
+    assert "'last-n'" in problem
+
+
 def test_one_source_or_several() -> None:
     assert load(recipe(data={"train": ["a.csv", "b.csv"], "test": "c.csv"})).data.test == ["c.csv"]
 
@@ -219,6 +233,20 @@ def test_an_unknown_key_is_told_with_the_near_one(value: dict[str, Any], problem
         (
             recipe(teacher={"fine_tune": "no"}),
             "teacher.fine_tune: \"no\" was given; it must be 'auto' or it must be true or false",
+        ),
+        (
+            recipe(teacher={"strategy": "last-n"}),
+            "teacher: with `strategy: last-n`, give `layers`: how many of the last layers learn",
+        ),
+        (
+            recipe(teacher={"strategy": "head", "layers": 2}),
+            "teacher: `layers` belongs to `strategy: last-n`; the strategy is head",
+        ),
+        (recipe(teacher={"layers": 2}), "teacher: `layers` belongs to `strategy: last-n`; the strategy is full"),
+        (
+            recipe(teacher={"strategy": "prompt"}),
+            "teacher.strategy: 'prompt' adds vectors in front of every text, which no plain model folder can hold, and "
+            "the teacher must be one; lora, ia3 and adapter train few weights too and merge without a trace",
         ),
         (recipe(student={"size": None}), "student: with `size: null`, give at least `layers`"),
         (

@@ -93,6 +93,40 @@ def write_t5(folder: Path) -> Path:
     return _write(folder, T5Model, config, tokenizer)
 
 
+def write_roberta(folder: Path) -> Path:
+    """An untrained RoBERTa without a head; its own head has two layers and no pooler."""
+    from transformers import RobertaConfig, RobertaModel
+
+    tokenizer = word_piece()
+    config = RobertaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=132,
+        pad_token_id=0,
+    )
+    return _write(folder, RobertaModel, config, tokenizer)
+
+
+def write_distilbert(folder: Path) -> Path:
+    """An untrained DistilBERT without a head."""
+    from transformers import DistilBertConfig, DistilBertModel
+
+    tokenizer = word_piece()
+    config = DistilBertConfig(
+        vocab_size=len(tokenizer),
+        dim=32,
+        n_layers=3,
+        n_heads=4,
+        hidden_dim=64,
+        max_position_embeddings=128,
+        pad_token_id=0,
+    )
+    return _write(folder, DistilBertModel, config, tokenizer)
+
+
 def _write(folder: Path, kind: Any, config: Any, tokenizer: Any) -> Path:
     torch.manual_seed(0)
     kind(config).save_pretrained(folder)

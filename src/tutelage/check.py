@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ from tutelage.recipe import Recipe, TrainingRecipe
 from tutelage.student import build, initialise, losses
 from tutelage.student.build import Shape
 from tutelage.tasks import TASKS
-from tutelage.teacher import load
+from tutelage.teacher import load, strategies
+from tutelage.training.frozen import frozen_prefix
 from tutelage.training.loop import set_dropout
 
 _TRIED_BATCHES = 3
@@ -42,11 +44,13 @@ _COPIES = 7
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of one token in training and in reading, and bytes of the weights."""
+    """Of one token: seconds in training and in reading. `size` is bytes of the weights."""
 
     training: float
     reading: float
     size: int
+    kept: int = 0
+    """Bytes of its hidden state, where frozen layers read it once and training goes on from there; else 0."""
 
 
 def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None = None) -> list[str]:
@@ -70,13 +74,14 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
             initialise.matched_layers(depth, shape.layers, recipe.student.layer_map)
         with shown.bar("Trying a few steps", 2) as bar:
             tokens = teacher.tokenize(corpus["train"].texts())
-            costs = [_cost(teacher, tokens, recipe.teacher)]
+            trains = recipe.teacher.fine_tune is True or (recipe.teacher.fine_tune == "auto" and not fitted)
+            with _ready(teacher, recipe, rows=len(tokens), trains=trains):
+                costs = [_cost(teacher, tokens, recipe.teacher)]
             bar.advance()
             student, kept = _student(corpus, teacher, shape, recipe)
             costs.append(_cost(student, tokens_of(student, corpus), recipe.student))
             bar.advance()
         lines = [f"{recipe.task}: the recipe is sound.", "", *describe(corpus.health), ""]
-        trains = recipe.teacher.fine_tune is True or (recipe.teacher.fine_tune == "auto" and not fitted)
         lines += [
             f"teacher: {teacher.describe('fp32')}, {'fine-tuned' if trains else 'used as it is'}",
             _shape_line(recipe, shape, kept),
@@ -90,6 +95,11 @@ def _shape_line(recipe: Recipe, shape: Shape, tokens: int) -> str:
     if recipe.student.searches:
         return "student: searched for the goal, in at most 1.5 times the teacher's training; below, one of middle size"
     return f"student: {shape.layers} layers x {shape.width}, feed-forward {shape.feed_forward}, {tokens:,} tokens"
+
+
+def _ready(teacher: Network, recipe: Recipe, *, rows: int, trains: bool) -> AbstractContextManager[object]:
+    """The teacher as it will be trained, if it will; what its strategy adds says nothing yet and vanishes again."""
+    return strategies.applied(teacher, recipe.teacher, rows=rows, seed=recipe.seed) if trains else nullcontext()
 
 
 def tokens_of(network: Network, corpus: Corpus) -> Tokens:
@@ -110,26 +120,35 @@ def _student(corpus: Corpus, teacher: Network, shape: Shape, recipe: Recipe) -> 
 
 def _cost(network: Network, tokens: Tokens, settings: TrainingRecipe) -> Cost:
     batches = plan(tokens.lengths, batch_size=settings.batch_size, seed=0, epoch=0)[:_TRIED_BATCHES]
-    count = sum(int(tokens.lengths[rows].sum()) for rows in batches)
+    some = tokens.take(np.concatenate(batches))
+    starts = np.cumsum([0, *map(len, batches)])
+    pieces = [np.arange(begin, end) for begin, end in itertools.pairwise(starts)]
     set_dropout(network.model, settings.dropout)
 
     def read() -> None:
         with torch.inference_mode():
-            for rows in batches:
-                forward(network.model, network.collate(tokens, rows))
+            for rows in pieces:
+                forward(network.model, network.collate(some, rows))
 
     trained = [parameter for parameter in network.model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=0.0, weight_decay=0.0, fused=True)
 
-    def learn() -> None:
-        for rows in batches:
-            outputs, _ = forward(network.model, network.collate(tokens, rows))
+    def learn(given: Tokens) -> None:
+        for rows in pieces:
+            outputs, _ = forward(network.model, network.collate(given, rows))
             torch.autograd.backward(outputs.square().mean())
             optimizer.step()
             optimizer.zero_grad()
 
-    size = 4 * network.parameters
-    return Cost(_fastest(learn) / count, _fastest(read) / count, size)
+    count = int(some.lengths.sum())
+    reading = _fastest(read) / count
+    with (
+        tempfile.TemporaryDirectory(prefix="tutelage-") as name,
+        frozen_prefix(network, [some], folder=Path(name), progress=Silent()) as kept,
+    ):
+        training = _fastest(lambda: learn(kept[0] if kept else some)) / count
+    width = int(network.model.config.hidden_size)
+    return Cost(training, reading, 4 * network.parameters, 4 * width if kept else 0)
 
 
 def _fastest(work: Callable[[], None]) -> float:
@@ -148,8 +167,9 @@ def _estimate(recipe: Recipe, corpus: Corpus, tokens: Tokens, costs: list[Cost],
     labelled = rows["train"] * per_row
     transfer = labelled + rows.get("unlabelled", 0) * per_row
     judged = (rows["validation"] + rows["test"]) * per_row
+    once = labelled * teacher.reading if teacher.kept else 0.0
     seconds = {
-        "teacher": recipe.teacher.epochs * labelled * teacher.training if trains else 0.0,
+        "teacher": once + recipe.teacher.epochs * labelled * teacher.training if trains else 0.0,
         "signals": transfer * teacher.reading,
         "student": recipe.student.epochs * transfer * student.training,
         "control": recipe.student.epochs * labelled * student.training if recipe.student.control else 0.0,
@@ -158,7 +178,8 @@ def _estimate(recipe: Recipe, corpus: Corpus, tokens: Tokens, costs: list[Cost],
     if recipe.student.searches:
         seconds["student"] = max(seconds["student"], 1.5 * max(seconds["teacher"], 3 * seconds["signals"]))
     parts = ", ".join(f"{name} {_duration(value)}" for name, value in seconds.items() if value)
-    disk = (_COPIES + 2) * teacher.size + (_COPIES + 3) * student.size
+    states = (labelled + rows["validation"] * per_row) * teacher.kept
+    disk = (_COPIES + 2) * teacher.size + (_COPIES + 3) * student.size + states
     memory = psutil.Process().memory_info().rss + (2 * teacher.size if trains else 0)
     free = psutil.disk_usage(str(_existing(Path(recipe.output).absolute()))).free
     lines = [

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tutelage import yaml_text
 from tutelage.errors import RecipeError
 from tutelage.recipe_problems import problems
 
 Precision = Literal["fp32", "int8"]
+StrategyName = Literal["full", "last-n", "head", "gradual", "bitfit", "lora", "dora", "adalora", "ia3", "adapter"]
 TaskName = Literal["text-classification", "text-regression"]
 # The tables in student/losses/ say what each compares and which tasks it fits; a test holds the names together.
 OutputLossName = Literal[
@@ -91,6 +92,25 @@ class TrainingRecipe(_Part):
     checkpoint_minutes: Positive = Field(5.0, description="time between checkpoints inside an epoch")
 
 
+# Peak learning rates where the recipe gives none: the fewer weights learn, the further each may go. Starting points
+# within the ranges of the papers (docs/guide/teachers.md), not tuned.
+_RATES: dict[str, float] = {
+    "gradual": 3e-4,
+    "head": 1e-3,
+    "bitfit": 5e-4,
+    "lora": 5e-4,
+    "dora": 5e-4,
+    "adalora": 1e-3,
+    "ia3": 3e-3,
+    "adapter": 5e-4,
+}
+# Strategies known by name that no folder could deliver.
+_NOT_PLAIN = {
+    "prefix": "keys and values in front of every layer",
+    "prompt": "vectors in front of every text",
+}
+
+
 class TeacherRecipe(TrainingRecipe):
     """The large model."""
 
@@ -98,7 +118,38 @@ class TeacherRecipe(TrainingRecipe):
     fine_tune: Literal["auto"] | bool = Field(
         "auto", description="auto: train unless the model already has a head for exactly these labels"
     )
+    strategy: StrategyName = Field("full", description="which weights learn: docs/guide/teachers.md")
+    layers: Count | None = Field(None, description="with `strategy: last-n`: how many of the last layers learn")
     epochs: Count = Field(2, description="passes over the training data")
+    learning_rate: Positive = Field(
+        1e-4, description="peak learning rate; left out, the strategy's own (this one: full and last-n)"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_a_rate(cls, value: Any) -> Any:
+        strategy = value.get("strategy") if isinstance(value, dict) else None
+        if isinstance(strategy, str) and strategy in _RATES and "learning_rate" not in value:
+            return {**value, "learning_rate": _RATES[strategy]}
+        return value
+
+    @field_validator("strategy", mode="before")
+    @classmethod
+    def _is_plain(cls, value: Any) -> Any:
+        if isinstance(value, str) and value in _NOT_PLAIN:
+            raise ValueError(
+                f"{value!r} adds {_NOT_PLAIN[value]}, which no plain model folder can hold, and the teacher must be "
+                "one; lora, ia3 and adapter train few weights too and merge without a trace"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _says_how_many_layers(self) -> TeacherRecipe:
+        if self.strategy == "last-n" and self.layers is None:
+            raise ValueError("with `strategy: last-n`, give `layers`: how many of the last layers learn")
+        if self.strategy != "last-n" and self.layers is not None:
+            raise ValueError(f"`layers` belongs to `strategy: last-n`; the strategy is {self.strategy}")
+        return self
 
 
 class StudentRecipe(TrainingRecipe):

@@ -19,6 +19,7 @@ import tiny_models
 import tutelage
 from tiny_recipe import recipe
 from tutelage import pipeline
+from tutelage.check import check
 from tutelage.errors import ModelError, OutputError
 from tutelage.progress import Silent
 
@@ -205,6 +206,45 @@ def test_decoders_and_encoder_decoders_teach_too(kind: str, reviews: Path, tmp_p
     texts = [row["text"] for row in tiny_models.reviews()[:40]]
     for one, other in zip(run.bundle.predict(texts), run.student.predict(texts), strict=True):
         assert one["scores"] == pytest.approx(other["scores"], abs=0.02)
+
+
+def test_a_teacher_that_learned_in_adapters_teaches_like_any_other(reviews: Path, bert: Path, tmp_path: Path) -> None:
+    teacher = {"strategy": "adapter"}
+    run = pipeline.run(recipe(reviews, bert, tmp_path / "run", teacher=teacher, student={"control": False}))
+    assert run.teacher.model.config.intermediate_size == 64 + 64
+    one, other = run.bundle.predict(["a fine film"])[0], run.student.predict(["a fine film"])[0]
+    assert one["scores"] == pytest.approx(other["scores"], abs=0.02)
+
+
+def test_frozen_layers_leave_nothing_behind(reviews: Path, bert: Path, tmp_path: Path) -> None:
+    listener, out = Listener(), tmp_path / "run"
+    teacher = {"strategy": "last-n", "layers": 1}
+    pipeline.run(recipe(reviews, bert, out, teacher=teacher, student={"control": False}), progress=listener)
+    assert "Computing the frozen layers once" in listener.done
+    assert not list(out.rglob("frozen"))
+
+
+@pytest.mark.parametrize(
+    ("teacher", "message"),
+    [
+        ({"strategy": "last-n", "layers": 5}, "has 4 layers"),
+        ({"strategy": "adalora", "epochs": 1, "batch_size": 400}, "1 training steps"),
+    ],
+)
+def test_a_strategy_that_does_not_fit_is_told_by_check_and_before_training(
+    teacher: dict[str, Any], message: str, reviews: Path, bert: Path, tmp_path: Path
+) -> None:
+    wanted, listener = recipe(reviews, bert, tmp_path / "run", teacher=teacher), Listener()
+    for start in (check, pipeline.run):
+        with pytest.raises(ModelError, match=message):
+            start(wanted, progress=listener)
+    assert "Fine-tuning the teacher" not in listener.done
+
+
+def test_check_of_a_strategy_that_keeps_states(reviews: Path, bert: Path, tmp_path: Path) -> None:
+    lines = check(recipe(reviews, bert, tmp_path / "run", teacher={"strategy": "head", "epochs": 9}))
+    assert any(line.startswith("time: about") for line in lines)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_narrower_student_reads_long_texts_in_windows(reviews: Path, bert: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from tutelage.artifacts.network import Network
 from tutelage.errors import ModelError
 from tutelage.progress import Progress
 from tutelage.recipe import TeacherRecipe
+from tutelage.teacher import strategies
 from tutelage.training import supervised
 
 History = list[dict[str, float]]
@@ -24,9 +25,10 @@ def fine_tune(
     folder: Path,
     progress: Progress,
 ) -> History:
-    """Fine-tune all weights on the training split, in place; calibrate on validation.
+    """Fine-tune on the training split by the recipe's strategy, in place; calibrate on validation.
 
-    A model that is already `fitted` is used as it is, unless `fine_tune: true` says otherwise.
+    Afterwards the model is a plain one, whatever was added on the way. A model that is already `fitted` is used as it
+    is, unless `fine_tune: true` says otherwise.
     """
     if settings.fine_tune is False and not fitted:
         labels = ", ".join(map(str, network.task.to_dict().get("labels", ["a number"])))
@@ -40,14 +42,18 @@ def fine_tune(
         return []
     if fitted:
         supervised.begin_again(network)
-    state = supervised.fit_labels(
-        network,
-        corpus["train"],
-        corpus["validation"],
-        settings,
-        title="Fine-tuning the teacher",
-        seed=seed,
-        folder=folder,
-        progress=progress,
-    )
+    with strategies.applied(network, settings, rows=len(corpus["train"]), seed=seed) as prepared:
+        if settings.strategy != "full":
+            progress.say(strategies.describe(strategies.STRATEGIES[settings.strategy], prepared, network.model))
+        state = supervised.fit_labels(
+            network,
+            corpus["train"],
+            corpus["validation"],
+            settings,
+            title="Fine-tuning the teacher",
+            seed=seed,
+            folder=folder,
+            progress=progress,
+            regime=prepared.regime,
+        )
     return state.history

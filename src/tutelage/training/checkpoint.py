@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from tutelage.errors import StorageError
 
 _STEP = "step-"
 _BEST = "best-"
+_MORE = "regime.safetensors"
 _KEEP = 2
 
 
@@ -45,12 +46,24 @@ class State:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
-def save(folder: Path, state: State, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Write the checkpoint of this step, read it back, then drop all but the newest two."""
+def save(
+    folder: Path,
+    state: State,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    more: dict[str, torch.Tensor] | None = None,
+) -> None:
+    """Write the checkpoint of this step, read it back, then drop all but the newest two.
+
+    `more` is whatever else the training goes by, given back by `resume`.
+    """
     goal = folder / f"{_STEP}{state.step:09d}"
     with storage.whole_folder(goal) as partial:
         save_model(model, str(partial / "model.safetensors"))
         save_file(_optimizer_tensors(optimizer), str(partial / "optimizer.safetensors"))
+        if more:
+            save_file(more, str(partial / _MORE))
         storage.write_json(partial / "state.json", asdict(state))
     broken = storage.broken_files(goal)
     if broken:
@@ -77,10 +90,16 @@ def load_best(folder: Path, state: State, model: nn.Module) -> None:
 
 
 def resume(
-    folder: Path, fingerprint: str, model: nn.Module, optimizer: torch.optim.Optimizer
+    folder: Path,
+    fingerprint: str,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    restore: Callable[[dict[str, torch.Tensor]], None] | None = None,
 ) -> tuple[State, list[str]]:
     """Load the newest intact checkpoint of the same work into model and optimizer.
 
+    `restore` is given what `save` kept besides.
     Returns its state (a fresh one when there is none) and what was found broken on the way, one sentence each.
     Checkpoints of other work (another fingerprint) are never read and are removed.
     """
@@ -92,6 +111,8 @@ def resume(
         if state is not None:
             load_model(model, str(candidate / "model.safetensors"))
             _restore_optimizer(optimizer, load_file(str(candidate / "optimizer.safetensors")))
+            if restore is not None and (candidate / _MORE).is_file():
+                restore(load_file(str(candidate / _MORE)))
             if warnings:
                 warnings.append(f"went back to the checkpoint of step {state.step}")
             return state, warnings

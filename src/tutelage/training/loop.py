@@ -11,9 +11,10 @@ Promises, each held by a test:
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from tutelage.recipe import TrainingRecipe
 from tutelage.training import checkpoint, guard
 from tutelage.training.interruption import deferred
 from tutelage.training.optimizer import adamw
+from tutelage.training.regime import Regime
 from tutelage.training.schedule import warmup_then_linear
 
 Rows = NDArray[np.int64]
@@ -53,6 +55,8 @@ class Work:
     """Real targets in some rows."""
     compares_rows: bool = False
     """A row's loss depends on which others are with it: a batch in parts, or on several processes, is another loss."""
+    regime: Regime = field(default_factory=Regime)
+    """What a strategy changes in the loop."""
 
 
 def train(
@@ -67,14 +71,19 @@ def train(
 
 
 def set_dropout(model: nn.Module, share: float) -> None:
-    """Set every dropout of a model to one share."""
+    """Set every dropout of a model to one share, and to 0 below everything that is trained."""
+    # What comes before the first trained parameter only ever passes on what it is given: noise there teaches nothing,
+    # and without it the outputs of a frozen part are the same in every epoch.
+    below = not all(parameter.requires_grad for parameter in itertools.islice(model.parameters(), 1))
     for module in model.modules():
+        below = below and not any(parameter.requires_grad for parameter in module.parameters(recurse=False))
+        frozen = below and not any(parameter.requires_grad for parameter in module.parameters())
         if isinstance(module, nn.Dropout):
-            module.p = share
+            module.p = 0.0 if frozen else share
         # Fused attention kernels take their share from attributes of the attention module.
         for name in ("dropout_prob", "attention_dropout"):
             if isinstance(getattr(module, name, None), float):
-                setattr(module, name, share)
+                setattr(module, name, 0.0 if frozen else share)
 
 
 class _Training:
@@ -95,11 +104,15 @@ class _Training:
             progress,
         )
         self.accelerator = Accelerator()
-        optimizer = adamw(model, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay)
+        optimizer = adamw(
+            model, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay, regime=work.regime
+        )
         self.model: nn.Module = self.accelerator.prepare_model(model)
         self.bare: nn.Module = self.accelerator.unwrap_model(self.model)
         self.optimizer: Any = self.accelerator.prepare_optimizer(optimizer)
-        self.state, warnings = checkpoint.resume(folder, work.fingerprint, self.bare, optimizer)
+        self.state, warnings = checkpoint.resume(
+            folder, work.fingerprint, self.bare, optimizer, restore=work.regime.restore
+        )
         self.plain_optimizer = optimizer
         self.skipped_in_a_row = 0
         for warning in warnings:
@@ -112,6 +125,7 @@ class _Training:
         with self.progress.bar(self.work.title, total) as bar, deferred() as asked_to_stop:
             bar.advance(state.step)
             while not state.finished:
+                self.work.regime.begin_epoch(state.epoch)
                 plan = self.work.plan(state.epoch)
                 for rows in plan[state.step - state.epoch * steps :]:
                     self._step(rows, total)
@@ -138,7 +152,7 @@ class _Training:
         """One optimizer step, in as many parts as memory asks for."""
         factor = warmup_then_linear(self.state.step, total=total, warmup=self.settings.warmup)
         for group in self.plain_optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate * factor
+            group["lr"] = self.settings.learning_rate * factor * group["rate"]
         loss = self._gradient(rows, self.state.step / total)
         count = self.work.count(rows)
         norm = float(self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.clip))
@@ -147,6 +161,7 @@ class _Training:
             self._refuse(problem)
         else:
             self.optimizer.step()
+            self.work.regime.after_step(self.state.step, total)
             self.skipped_in_a_row = 0
             self.state.running[0] += loss * count
             self.state.running[1] += count
@@ -183,7 +198,10 @@ class _Training:
         for number, part in enumerate(np.array_split(rows, parts)):
             mine = part[rank::world]
             set_seed(_mix(self.seed, self.state.step, number * world + rank))
-            loss = self.work.loss(self.model, mine, done) / count
+            loss = self.work.loss(self.model, mine, done)
+            if self.work.regime.penalty is not None:
+                loss = loss + self.work.regime.penalty() * self.work.count(mine)
+            loss = loss / count
             # Processes average their gradients; the sum over all rows is what is wanted.
             self.accelerator.backward(loss * world)
             total += float(self.accelerator.reduce(loss.detach(), "sum"))
@@ -232,7 +250,8 @@ class _Training:
 
     def _save(self) -> None:
         if self.accelerator.is_main_process:
-            checkpoint.save(self.folder, self.state, self.bare, self.plain_optimizer)
+            more = self.work.regime.state()
+            checkpoint.save(self.folder, self.state, self.bare, self.plain_optimizer, more=more)
 
     def _note(self) -> str:
         total, count = self.state.running

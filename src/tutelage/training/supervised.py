@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,10 @@ from tutelage.artifacts.tokens import Tokens
 from tutelage.progress import Progress
 from tutelage.recipe import TrainingRecipe
 from tutelage.training import checkpoint, head
+from tutelage.training.frozen import frozen_prefix
 from tutelage.training.lean import needed_positions, used_embeddings
-from tutelage.training.loop import Work, train
+from tutelage.training.loop import Loss, Work, train
+from tutelage.training.regime import Regime
 
 
 def units(network: Network) -> tuple[float, float]:
@@ -57,26 +60,43 @@ def fit_labels(
     seed: int,
     folder: Path,
     progress: Progress,
+    regime: Regime | None = None,
 ) -> checkpoint.State:
-    """Train a network on labels, then fold calibration and units into its head."""
-    targets = standardised(network, train_split.targets)
+    """Train a network on labels, then fold calibration and units into its head.
+
+    What is frozen below the first trained layer is computed once, unless there is only one epoch to use it in.
+    """
     name = fingerprint(network, settings, seed, train_split.fingerprint, validation.fingerprint)
     texts = [network.tokenize(split.texts()) for split in (train_split, validation)]
-    with (
-        used_embeddings(network, texts) as (tokens, judged),
-        needed_positions(network, tokens, dropout=settings.dropout),
-    ):
-
-        def loss(model: nn.Module, rows: NDArray[np.int64], done: float) -> torch.Tensor:
-            del done
-            outputs, _ = forward(model, network.collate(tokens, rows))
-            return network.task.label_loss(outputs, targets[rows].to(outputs.device)).sum()
-
-        validate = validator(network, judged, validation.targets)
-        work = Work(title, name, batches(tokens, settings, seed), loss, validate)
+    with ExitStack() as lean:
+        kept = None
+        if settings.epochs > 1:
+            kept = lean.enter_context(frozen_prefix(network, texts, folder=folder / "frozen", progress=progress))
+        tokens, judged = kept or lean.enter_context(used_embeddings(network, texts))
+        lean.enter_context(needed_positions(network, tokens, dropout=settings.dropout))
+        work = Work(
+            title,
+            # Checkpoints that hold only what is trained are not those of the whole.
+            name if kept is None else storage.fingerprint_of(name, "frozen prefix"),
+            # By the lengths of the texts, whatever is left of them to compute: the same batches either way.
+            batches(texts[0], settings, seed),
+            _label_loss(network, tokens, standardised(network, train_split.targets)),
+            validator(network, judged, validation.targets),
+            regime=regime or Regime(),
+        )
         state = train(network.model, work, settings, seed=seed, folder=folder, progress=progress)
-    finish(network, validation)
+        said = None if kept is None else network.outputs(judged)
+    finish(network, validation, said)
     return state
+
+
+def _label_loss(network: Network, tokens: Tokens, targets: torch.Tensor) -> Loss:
+    def loss(model: nn.Module, rows: NDArray[np.int64], done: float) -> torch.Tensor:
+        del done
+        outputs, _ = forward(model, network.collate(tokens, rows))
+        return network.task.label_loss(outputs, targets[rows].to(outputs.device)).sum()
+
+    return loss
 
 
 def batches(tokens: Tokens, settings: TrainingRecipe, seed: int) -> Callable[[int], list[NDArray[np.int64]]]:
@@ -98,9 +118,12 @@ def begin_again(network: Network) -> None:
     head.rescale(network.model, network.task.width, factor=1 / spread, shift=-centre / spread)
 
 
-def finish(network: Network, validation: Split) -> None:
-    """Fold the training units and the temperature of least validation loss into the head."""
+def finish(network: Network, validation: Split, said: NDArray[np.float32] | None = None) -> None:
+    """Fold the training units and the temperature of least validation loss into the head.
+
+    `said` are the network's outputs on validation, where they are known already.
+    """
     centre, spread = units(network)
-    outputs = network.outputs(network.tokenize(validation.texts()))
+    outputs = network.outputs(network.tokenize(validation.texts())) if said is None else said
     temperature = network.task.temperature(outputs * spread + centre, validation.targets)
     head.rescale(network.model, network.task.width, factor=spread / temperature, shift=centre)

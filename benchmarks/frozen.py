@@ -1,0 +1,178 @@
+"""Frozen work done once: strategies that freeze layers against the Trainer of `transformers` with the same frozen.
+
+python benchmarks/frozen.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import ledger
+from tutelage import demo, recipe
+from tutelage.artifacts.corpus import Corpus, Split
+from tutelage.artifacts.network import Network
+from tutelage.data.prepare import prepare
+from tutelage.encoding import Reading
+from tutelage.progress import Silent
+from tutelage.recipe import TeacherRecipe
+from tutelage.teacher import fine_tune, load, strategies
+from tutelage.training.loop import set_dropout
+
+TOKENS = 128
+
+
+@dataclass(frozen=True)
+class Case:
+    """One strategy, for how many epochs, and the ratio to reach."""
+
+    strategy: str
+    layers: int | None
+    epochs: int
+    bar: float
+
+    @property
+    def title(self) -> str:
+        return f"{self.strategy}{f' {self.layers}' if self.layers else ''}, {self.epochs} epochs"
+
+    def settings(self, model: str) -> TeacherRecipe:
+        return TeacherRecipe(
+            model=model, strategy=self.strategy, layers=self.layers, epochs=self.epochs, patience=None, fine_tune=True
+        )
+
+    def allowed(self, layers: int, judged: float) -> float:
+        """The ratio if nothing but layers took time: a layer forward is 1, backward 2; `judged` is validation rows
+        for each training row."""
+        trained = self.layers or 0
+        anew = self.epochs * ((1 + judged) * layers + 2 * trained)
+        once = (1 + judged) * (layers - trained) + self.epochs * (3 + judged) * trained
+        return anew / once
+
+
+CASES = (Case("last-n", 1, 5, 1.8), Case("last-n", 3, 5, 1.2), Case("head", None, 5, 4.0), Case("head", None, 20, 12.0))
+
+
+def ours(network: Network, corpus: Corpus, settings: TeacherRecipe, seed: int) -> float:
+    """Seconds from texts to a trained teacher, validated after every epoch, with checkpoints and calibration."""
+    with tempfile.TemporaryDirectory() as name:
+        start = time.perf_counter()
+        fine_tune.fine_tune(network, corpus, settings, fitted=False, seed=seed, folder=Path(name), progress=Silent())
+        return time.perf_counter() - start
+
+
+def trainer(network: Network, corpus: Corpus, settings: TeacherRecipe, seed: int) -> float:
+    """Seconds of the Trainer from texts: the same layers frozen, batch, rate, schedule and epochs, no dropout, dynamic
+    padding, validated after every epoch. It writes no checkpoints."""
+    from transformers import DataCollatorWithPadding, PrinterCallback, Trainer, TrainingArguments
+
+    set_dropout(network.model, 0.0)
+    steps = settings.epochs * -(-len(corpus["train"]) // settings.batch_size)
+    with (
+        tempfile.TemporaryDirectory() as name,
+        strategies.applied(network, settings, rows=len(corpus["train"]), seed=seed),
+    ):
+        start = time.perf_counter()
+        arguments = TrainingArguments(
+            output_dir=name,
+            num_train_epochs=settings.epochs,
+            per_device_train_batch_size=settings.batch_size,
+            per_device_eval_batch_size=settings.batch_size,
+            learning_rate=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            warmup_steps=round(settings.warmup * steps),
+            max_grad_norm=settings.clip,
+            optim="adamw_torch_fused",
+            eval_strategy="epoch",
+            save_strategy="no",
+            logging_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            use_cpu=True,
+            seed=seed,
+        )
+        loop = Trainer(
+            network.model,
+            arguments,
+            data_collator=DataCollatorWithPadding(network.tokenizer),
+            train_dataset=rows(network, corpus["train"]),
+            eval_dataset=rows(network, corpus["validation"]),
+        )
+        loop.remove_callback(PrinterCallback)
+        loop.train()
+        return time.perf_counter() - start
+
+
+def rows(network: Network, split: Split) -> Any:
+    """A split as the Trainer takes it: tokens that are not padded yet."""
+    tokens = network.tokenize(split.texts())
+    targets = split.targets.astype(int).tolist()
+    return [{"input_ids": tokens.sequences(row)[0].tolist(), "labels": targets[row]} for row in range(len(tokens))]
+
+
+def score(network: Network, split: Split) -> float:
+    """The task's headline score."""
+    network.model.eval()
+    predictions = network.task.predict(network.outputs(network.tokenize(split.texts())))
+    return network.task.headline.compute(predictions, split.targets)
+
+
+def measured(case: Case, corpus: Corpus, model: str, seeds: list[int]) -> list[str]:
+    """A row of the table: each seed in turns, from the same start."""
+    settings, ratios, scores, layers = case.settings(model), [], [], 0
+    times: list[tuple[float, float]] = []
+    for seed in seeds:
+        pair = []
+        for way in (ours, trainer):
+            network, _ = load.load(model, corpus.task, Reading(TOKENS), seed=seed)
+            layers = network.model.config.num_hidden_layers
+            pair.append((way(network, corpus, settings, seed), score(network, corpus["test"])))
+        times.append((pair[0][0], pair[1][0]))
+        ratios.append(pair[1][0] / pair[0][0])
+        scores.append((pair[0][1], pair[1][1]))
+    allowed = case.allowed(layers, len(corpus["validation"]) / len(corpus["train"]))
+    mine, theirs = np.mean(times, axis=0)
+    accuracy = np.mean(scores, axis=0)
+    apart = np.ptp([one - other for one, other in scores]) if len(seeds) > 1 else float("nan")
+    return [
+        f"| {case.title} | {mine:.1f} | {theirs:.1f} | {ledger.spread(ratios)} | {case.bar:g} | {allowed:.2f} "
+        f"| {np.median(ratios) / allowed:.0%} | {accuracy[0]:.4f} | {accuracy[1]:.4f} | {apart:.4f} |"
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", default="minilm")
+    parser.add_argument("--rows", type=int, default=4000)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        base = demo.recipe(Path(name) / "run", Silent())
+        whole = prepare(recipe.load(base.model_dump()), Path(name) / "corpus", Silent())
+        train = Split("train", whole["train"].table.slice(0, given.rows))
+        corpus = Corpus(whole.folder, whole.task, {**whole.splits, "train": train}, train.fingerprint, {})
+        lines = [line for case in CASES for line in measured(case, corpus, given.model, given.seeds)]
+    ledger.record(
+        "Frozen work done once",
+        f"python benchmarks/frozen.py --rows {given.rows} --seeds {' '.join(map(str, given.seeds))}",
+        [
+            f"{given.rows:,} movie sentences, {given.model}, batches of 32, validation after every epoch "
+            f"({len(corpus['validation']):,} rows), test on {len(corpus['test']):,}. The Trainer freezes the same",
+            "layers, pads dynamically, has no dropout and a fused AdamW, and writes no checkpoints; ours does. Seconds",
+            "are means over the seeds, ratios median and range; *allowed* is the ratio if only layers took time.",
+            "",
+            "| strategy | ours, s | Trainer, s | ratio | bar | allowed | reached | test, ours | test, Trainer "
+            "| spread of the difference |",
+            "|---|---|---|---|---|---|---|---|---|---|",
+            *lines,
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()
