@@ -196,6 +196,12 @@ def test_dist_is_one_minus_the_correlations_of_rows_and_of_columns(temperature: 
     assert dist.loss(student, teacher, unknown(8), temperature).tolist() == pytest.approx(list(rows + columns))
 
 
+def test_a_row_alone_is_compared_over_its_classes_only() -> None:
+    student, teacher = logits(0, rows=1), logits(1, rows=1)
+    expected = 1 - np.corrcoef(student.softmax(-1)[0], teacher.softmax(-1)[0])[0, 1]
+    assert float(dist.loss(student, teacher, unknown(1), 1.0)) == pytest.approx(expected)
+
+
 def test_a_student_that_is_less_sure_in_proportion_costs_nothing() -> None:
     """Correlation sees neither centre nor spread of the probabilities: what a weak student cannot match anyway."""
     teacher = logits(0)

@@ -142,6 +142,38 @@ def test_out_of_memory_cuts_the_batch_and_changes_nothing(tmp_path: Path, failur
         torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize(("compares_rows", "told"), [(False, "same result"), (True, "compared with fewer others")])
+def test_what_a_cut_batch_means_is_said_as_it_is(tmp_path: Path, compares_rows: bool, told: str) -> None:
+    heard: list[str] = []
+
+    class Listener(Silent):
+        def warn(self, text: str) -> None:
+            heard.append(text)
+
+    def scarce(network: nn.Module, rows: np.ndarray, done: float) -> torch.Tensor:
+        if len(rows) > 8:
+            raise torch.OutOfMemoryError("CPU: out of memory")
+        return loss(network, rows, done)
+
+    given = work(loss=scarce, compares_rows=compares_rows)
+    train(model(), given, settings(epochs=1), seed=0, folder=tmp_path, progress=Listener())
+    assert len(heard) == 1
+    assert told in heard[0]
+
+
+def test_a_loss_is_told_how_much_is_done_whatever_the_interruptions(tmp_path: Path) -> None:
+    told: list[float] = []
+
+    def noting(network: nn.Module, rows: np.ndarray, done: float) -> torch.Tensor:
+        told.append(done)
+        return loss(network, rows, done)
+
+    with pytest.raises(Killed):
+        fit(tmp_path, work(loss=killed_at(5, noting)), checkpoint_minutes=1e-9)
+    fit(tmp_path, work(loss=noting), checkpoint_minutes=1e-9)
+    assert told == [step / 12 for step in range(12)]  # 3 epochs of 4 batches
+
+
 def test_memory_that_does_not_suffice_for_one_row_is_an_error(tmp_path: Path) -> None:
     def never(network: nn.Module, rows: np.ndarray, done: float) -> torch.Tensor:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")

@@ -5,7 +5,8 @@
 
 Turned or scaled states have the same similarities, so widths may differ. The paper divides by B once more and weighs
 its term by 3000; without that the size does not depend on the batch, and a weight of about 1 is the place to start. A
-row alone has nothing to be like.
+row alone has nothing to be like. Where all states share a large common part, as a Transformer's often do, all texts are
+alike by this measure; `relational` looks at their differences.
 """
 
 from __future__ import annotations

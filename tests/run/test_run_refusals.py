@@ -1,0 +1,42 @@
+"""What a recipe asks of its losses and layers is refused before anything is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tiny_recipe
+import tutelage
+from tutelage.check import check
+from tutelage.errors import ModelError, RecipeError
+
+
+def refused(kind: type[Exception], words: str, given: dict[str, Any]) -> None:
+    """By the run, and by the look before it."""
+    for action in (tutelage.run, check):
+        with pytest.raises(kind, match=words):
+            action(given)
+
+
+def test_a_loss_of_other_outputs_leaves_nothing_behind(reviews: Path, bert: Path, tmp_path: Path) -> None:
+    given = tiny_recipe.recipe(reviews, bert, tmp_path / "run", student={"loss": "huber"})
+    refused(RecipeError, "'huber' does not fit text-classification", given)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_needs_more_classes_is_refused_when_they_are_counted(
+    reviews: Path, bert: Path, tmp_path: Path
+) -> None:
+    given = tiny_recipe.recipe(reviews, bert, tmp_path / "run", student={"loss": "standardised"})
+    refused(RecipeError, "'standardised' does not fit", given)
+    assert not (tmp_path / "run" / "teacher").exists()
+
+
+def test_a_layer_map_that_cannot_be_is_refused_before_the_teacher_is_trained(
+    reviews: Path, bert: Path, tmp_path: Path
+) -> None:
+    given = tiny_recipe.recipe(reviews, bert, tmp_path / "run", student={"layer_map": [2, 9]})
+    refused(ModelError, r"`student.layer_map: \[2, 9\]`", given)
+    assert not (tmp_path / "run" / "teacher").exists()
