@@ -1,7 +1,8 @@
 """Searching the cheapest student that reaches a goal: the ladder is climbed from the fastest shape up.
 
-Each rung is trained, compressed and judged on the validation rows, as it would be deployed. The first that surely keeps
-what was asked for is taken. The search may take 1.5 times as long as the teacher's own fine-tuning; a rung that would
+Each rung is trained, compressed and judged as it would be deployed, on rows kept aside for that: on validation, where
+its epoch, its wide part and its gate were chosen, it would look better than it is. The first that surely keeps what was
+asked for is taken. The search may take 1.5 times as long as the teacher's own fine-tuning; a rung that would
 not fit is left out, except the last, the teacher itself, which needs no training.
 """
 
@@ -40,11 +41,11 @@ class Climb:
 
     def __init__(self, workshop: Workshop) -> None:
         self.workshop, self.settings = workshop, workshop.recipe.student
-        self.validation = workshop.corpus["validation"]
+        self.rows = workshop.corpus["judge"]
         self.folder = workshop.folder.search
         recipe = workshop.recipe
         self._bootstrap = Bootstrap(
-            len(self.validation),
+            len(self.rows),
             resamples=recipe.evaluate.resamples,
             confidence=2 * self.settings.keep_confidence - 1,
             seed=recipe.seed,
@@ -71,7 +72,7 @@ class Climb:
         steps = self._steps()
         layers = sorted({layer for step in steps for layer in self._layers(step.rung)})
         self._signals = workshop.signals(layers)
-        self._teacher = self._resampled(workshop.teacher.predictions(self.validation.texts()))
+        self._teacher = self._resampled(workshop.teacher.predictions(self.rows.texts()))
         times = workshop.folder.times()
         allowed = _BUDGET * max(times.get("teacher", 0.0), _READINGS * times.get("signals", 0.0))
         started, last, reached = time.monotonic(), None, None
@@ -98,7 +99,7 @@ class Climb:
         with self.workshop.progress.bar("Timing the shapes of the ladder", len(rungs)) as bar:
             for rung in rungs:
                 student = self.workshop.start(rung.shape)
-                tokens = student.tokenize(self.validation.texts()[:128])
+                tokens = student.tokenize(self.rows.texts()[:128])
                 found.append(_Step(rung, ladder.seconds_to_read(student, tokens)))
                 bar.advance()
         return sorted(found, key=lambda step: step.cost)
@@ -128,7 +129,7 @@ class Climb:
         return self.workshop.make(self._plan(rung), rung.shape, self._bench(rung), signals=signals, trains=rung.trains)
 
     def _try(self, rung: Rung) -> Tried:
-        workshop, texts = self.workshop, self.validation.texts()
+        workshop, texts = self.workshop, self.rows.texts()
         started = time.monotonic()
         made = self._made[rung.name] = self._make(rung)
         bundle = workshop.pack(made.network, made.graph_file, self.folder / rung.name / "bundle", made.graph.precision)
@@ -193,7 +194,7 @@ class Climb:
 
     def _resampled(self, predictions: Array) -> Resampled:
         headline = self.workshop.corpus.task.headline
-        return self._bootstrap.scores((headline,), predictions, self.validation.targets)[headline.name]
+        return self._bootstrap.scores((headline,), predictions, self.rows.targets)[headline.name]
 
     def _moved_in(self, made: Made, rung: str) -> Made:
         """The winner where every run keeps its student."""

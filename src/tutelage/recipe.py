@@ -63,6 +63,9 @@ class DataRecipe(_Part):
     group: str | None = Field(None, description="column whose equal values stay in one split")
     validation_share: Share = Field(0.1, description="share of train that becomes validation, if none is given")
     test_share: Share = Field(0.2, description="share of train that becomes test, if none is given")
+    judge_share: Share = Field(
+        0.15, description="share of train kept aside to judge the candidates of a search, if `student` has a goal"
+    )
     encoding: str = Field("utf-8", description="encoding of text files")
     normalise: bool = Field(True, description="mend broken Unicode, unify spaces, drop control characters")
     deduplicate: bool = Field(True, description="keep one of rows whose text is equal, and none that is in test")
@@ -162,7 +165,7 @@ class StudentRecipe(TrainingRecipe):
         None, description="search the cheapest student that keeps this share of the teacher's score; null: no search"
     )
     keep_confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(
-        0.8, description="how sure the search must be, from the validation rows, that `keep` holds"
+        0.8, description="how sure the search must be, from rows kept aside, that `keep` holds"
     )
     max_latency_ms: Positive | None = Field(
         None, description="search a student that answers one text in so many milliseconds (median)"

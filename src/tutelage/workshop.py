@@ -26,6 +26,9 @@ from tutelage.student.build import Shape
 from tutelage.teacher import signals as recording
 from tutelage.training import supervised
 
+# What a student's vocabulary is made from: not the rows that it will be judged on.
+_SEEN = ("train", "validation", "unlabelled")
+
 
 @dataclass(frozen=True)
 class Bench:
@@ -97,7 +100,7 @@ class Workshop:
         settings, tokenizer = self.recipe.student, self.teacher.tokenizer
         if settings.vocabulary == "keep":
             return vocabulary.keep(tokenizer)
-        seen = [self.teacher.tokenize(split.texts()) for name, split in self.corpus.splits.items() if name != "test"]
+        seen = [self.teacher.tokenize(split.texts()) for name, split in self.corpus.splits.items() if name in _SEEN]
         return vocabulary.trim(tokenizer, seen, at_least=settings.vocabulary_size)
 
     def layers(self, settings: StudentRecipe, shape: Shape) -> list[int]:

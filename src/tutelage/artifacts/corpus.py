@@ -28,7 +28,7 @@ SCHEMA = pa.schema(
     ]
 )
 DESCRIPTION = "corpus.json"
-SPLITS = ("train", "validation", "test", "unlabelled")
+SPLITS = ("train", "validation", "judge", "test", "unlabelled")
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ class Disagreement(_Part):
 
 
 class Tried(_Part):
-    """A student that a search looked at, judged on the validation rows."""
+    """A student that a search looked at, judged on rows kept aside for it."""
 
     name: str
     describes: str = ""

@@ -33,8 +33,14 @@ class Part:
     """duplicates, conflicts, overlap."""
 
 
-def arrange(task: Task, spools: Mapping[str, Spool], data: DataRecipe, *, seed: int) -> dict[str, Part]:
-    """Decide about every row. Raises `DataError` for an unknown label, a leaking test, or too few rows."""
+def arrange(
+    task: Task, spools: Mapping[str, Spool], data: DataRecipe, *, judged: bool = False, seed: int
+) -> dict[str, Part]:
+    """Decide about every row. Raises `DataError` for an unknown label, a leaking test, or too few rows.
+
+    With `judged` a share of train is kept aside for judging the candidates of a search: validation cannot, since
+    every candidate was chosen on it.
+    """
     parts = {}
     for role, spool in spools.items():
         targets = _targets(task, spool) if role != "unlabelled" else np.full(len(spool), np.nan)
@@ -47,7 +53,7 @@ def arrange(task: Task, spools: Mapping[str, Spool], data: DataRecipe, *, seed: 
             _drop_duplicates(part, ids[role])
     if data.deduplicate:
         _drop_overlap(parts, ids)
-    _make_missing(task, parts, data, seed=seed)
+    _make_missing(task, parts, data, judged=judged, seed=seed)
     for name in ("train", "validation", "test"):
         rows = sum(int((part.split == name).sum()) for part in parts.values())
         if rows < FEWEST_ROWS:
@@ -109,10 +115,12 @@ def _drop_overlap(parts: Mapping[str, Part], ids: Mapping[str, NDArray[np.int64]
             taken = np.concatenate([taken, ids[role]])
 
 
-def _make_missing(task: Task, parts: Mapping[str, Part], data: DataRecipe, *, seed: int) -> None:
+def _make_missing(task: Task, parts: Mapping[str, Part], data: DataRecipe, *, judged: bool, seed: int) -> None:
     part = parts["train"]
     kept = np.flatnonzero(part.split == "train")
     given = {"test": data.test_share, "validation": data.validation_share}
+    if judged:
+        given["judge"] = data.judge_share
     shares = {name: share for name, share in given.items() if name not in parts}
     if not shares:
         return

@@ -21,7 +21,9 @@ def fingerprint_sources(recipe: Recipe) -> str:
     data = recipe.data
     named = {role: getattr(data, role) for role in ("train", "validation", "test", "unlabelled")}
     sources = {role: [_identity(source) for source in given or []] for role, given in named.items()}
-    return storage.fingerprint_of("sources 1", recipe.task, recipe.seed, data.model_dump(mode="json"), sources)
+    return storage.fingerprint_of(
+        "sources 2", recipe.task, recipe.seed, recipe.student.searches, data.model_dump(mode="json"), sources
+    )
 
 
 def _identity(source: str) -> Any:

@@ -46,7 +46,7 @@ def prepare(recipe: Recipe, folder: Path, progress: Progress, *, left_at: Path |
             spools = {role: reader.spool(role, given, partial, progress) for role, given in sources.items()}
             reader.refuse(left_at)
             task = TASKS[recipe.task].fit(spools["train"].labels)
-            parts = arrange(task, spools, data, seed=recipe.seed)
+            parts = arrange(task, spools, data, judged=recipe.student.searches, seed=recipe.seed)
         fingerprint = write_splits(partial, parts, names)
         health = measure(task, parts, bad, data)
         for spool in spools.values():
@@ -124,7 +124,7 @@ def _group(value: Any, key: bytes) -> bytes:
 
 
 def _sources(data: DataRecipe) -> dict[str, list[str]]:
-    given = {role: getattr(data, role) for role in SPLITS}
+    given = {role: getattr(data, role, None) for role in SPLITS}
     return {role: sources for role, sources in given.items() if sources}
 
 
