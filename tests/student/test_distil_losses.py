@@ -147,7 +147,7 @@ def test_a_narrow_students_states_come_nearer_by_any_loss(
     """With nothing else to learn from: no labels, and no weight for the teacher's outputs."""
     unlabelled = split(TEXTS, [None] * len(TEXTS))
     student, history = taught(teacher, recorded, tmp_path, unlabelled, alpha=0.0, hidden_loss=name)
-    assert history[-1]["loss"] < 0.7 * history[0]["loss"]
+    assert history[-1]["loss"] < 0.85 * history[0]["loss"]
     assert np.isfinite(student.outputs(student.tokenize(TEXTS))).all()
 
 
