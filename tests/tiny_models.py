@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,26 @@ def reviews() -> list[dict[str, str]]:
 
 def word_piece(vocabulary: int = 800) -> Any:
     """A fast tokenizer of `transformers`, trained on the reviews."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.WordPiece(_word_pieces(vocabulary), unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=SPECIAL, show_progress=False)
-    tokenizer.train_from_iterator([row["text"] for row in reviews()], trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     return _fast(tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]")
+
+
+def _word_pieces(size: int) -> dict[str, int]:
+    """All characters, then the most frequent words: the library's trainer breaks ties differently in every process."""
+    normalizer, splitter = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    words: Counter[str] = Counter()
+    for row in reviews():
+        words.update(word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(row["text"])))
+    characters = sorted({character for word in words for character in word})
+    pieces = [*SPECIAL, *characters, *(f"##{character}" for character in characters)]
+    common = [word for word, _ in sorted(words.items(), key=lambda item: (-item[1], item[0]))]
+    pieces += [word for word in common if word not in set(pieces)]
+    return {piece: number for number, piece in enumerate(pieces[:size])}
 
 
 def byte_bpe(vocabulary: int = 600) -> Any:
