@@ -200,8 +200,8 @@ def test_killed_and_resumed_a_schedule_ends_in_the_same_weights(
     plain, _ = taught(teacher, recorded, tmp_path / "plain", **{**settings, "alpha_schedule": "constant"})
     calls, save = iter(range(1000)), checkpoint.save
 
-    def cut(*rest: Any) -> None:
-        save(*rest)
+    def cut(*rest: Any, **more: Any) -> None:
+        save(*rest, **more)
         if next(calls) == 3:
             raise Killed
 
