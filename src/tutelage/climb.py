@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,15 +76,17 @@ class Climb:
         self._teacher = self._resampled(workshop.teacher.predictions(self.rows.texts()))
         times = workshop.folder.times()
         allowed = _BUDGET * max(times.get("teacher", 0.0), _READINGS * times.get("signals", 0.0))
-        started, last, reached = time.monotonic(), None, None
+        trained: list[_Step] = []
+        started, reached = time.monotonic(), None
         for step in steps:
             left = allowed - (time.monotonic() - started)
-            needed = self._needed(step, last)
+            needed = self._needed(step, trained)
             if step.rung.trains and needed > left:
                 self._leave_out(step.rung, f"it would take about {needed:.0f} s, and {max(left, 0):.0f} s are left")
                 continue
             tried = self._try(step.rung)
-            last = step if step.rung.trains else last
+            if step.rung.trains:
+                trained.append(step)
             if tried.within and tried.keeps:
                 reached = tried.name
                 break
@@ -112,13 +115,13 @@ class Climb:
         asked = {"keep": None, "max_latency_ms": None, "max_mb": None, "control": True}
         return ladder.settings_for(rung, self.settings.model_copy(update=asked))
 
-    def _needed(self, step: _Step, last: _Step | None) -> float:
-        """Seconds that a rung would take, from the one before."""
-        if last is None:
-            return 0.0
-        times = self.workshop.folder.times()
-        bench = self._bench(last.rung)
-        return times[bench.learning] * step.cost / last.cost + times[bench.compressing]
+    def _needed(self, step: _Step, trained: Sequence[_Step]) -> float:
+        """Seconds that a rung would take, judged by the slowest so far for its size; 0 for the first."""
+        times, needed = self.workshop.folder.times(), 0.0
+        for other in trained:
+            bench = self._bench(other.rung)
+            needed = max(needed, times[bench.learning] * step.cost / other.cost + times[bench.compressing])
+        return needed
 
     def _bench(self, rung: Rung) -> Bench:
         place = self.folder / rung.name
@@ -144,14 +147,17 @@ class Climb:
             describes=made.network.describe(made.graph.precision),
             retention=Interval(**kept.as_dict()),
             rows_per_second=fast.rows_per_second,
-            latency_ms=fast.p50,
+            latency_ms={"p50": fast.p50, "p95": fast.p95},
             bytes=size,
             seconds=round(time.monotonic() - started, 1),
             within=within,
             keeps=keeps,
             verdict=verdict,
         )
-        workshop.progress.say(f"{rung.name}: keeps {kept.value:.1%}, at least {kept.low:.1%}; {verdict}")
+        workshop.progress.say(
+            f"{rung.name}: keeps {_percent(kept.value)}, at least {_percent(kept.low)}, "
+            f"{fast.rows_per_second:,.0f} rows/s, {size / 1e6:.1f} MB: {verdict}"
+        )
         return self._tried[rung.name]
 
     def _verdict(self, low: float, latency: float, size: int) -> tuple[bool, bool, str]:
@@ -165,7 +171,7 @@ class Climb:
         # Without a share to keep there is no first good one: all are tried and the best is taken.
         keeps = settings.keep is not None and low >= settings.keep
         if settings.keep is not None and not keeps:
-            problems.append(f"it does not surely keep {settings.keep:.1%}")
+            problems.append(f"it does not surely keep {_percent(settings.keep)}")
         return within, keeps, "; ".join(problems) or "good enough"
 
     def _leave_out(self, rung: Rung, why: str) -> None:
@@ -205,6 +211,10 @@ class Climb:
             folder.finish("student", made.name, started=started, rung=rung, **made.learned.kept)
             folder.finish("compress", made.name, started=started, **made.graph.as_dict())
         return made
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def _copy(source: Path, goal: Path) -> None:

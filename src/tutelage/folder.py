@@ -22,6 +22,8 @@ RECIPE = "recipe.yaml"
 LOG = "log.jsonl"
 _INSIDE = ".tutelage"
 _SHOWN = 8
+# A search leaves stages of its own for every student that it tried.
+_COMPARED, _DECIDING = ("teacher", "student", "control"), ("student", "compress")
 
 
 class RunFolder:
@@ -116,13 +118,17 @@ class RunFolder:
         return {stage: record["seconds"] for stage, record in self._records().items()}
 
     def histories(self) -> dict[str, list[dict[str, float]]]:
-        """What each training noted after every epoch."""
-        kept = {stage: record["kept"].get("history") for stage, record in self._records().items()}
+        """What the trainings of the models that are compared noted after every epoch."""
+        kept = {stage: self._kept(stage).get("history") for stage in _COMPARED}
         return {stage: history for stage, history in kept.items() if history}
 
     def choices(self) -> list[dict[str, Any]]:
-        """What the stages decided, and why."""
-        return [choice for record in self._records().values() for choice in record["kept"].get("choices", [])]
+        """What was decided about the student that is deployed, and why."""
+        return [choice for stage in _DECIDING for choice in self._kept(stage).get("choices", [])]
+
+    def _kept(self, stage: str) -> dict[str, Any]:
+        kept: dict[str, Any] = self._records().get(stage, {}).get("kept", {})
+        return kept
 
     def _records(self) -> dict[str, Any]:
         try:

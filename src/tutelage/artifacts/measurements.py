@@ -119,7 +119,7 @@ class Tried(_Part):
         None, description="of the teacher's headline score; the interval's lower end is what the search goes by"
     )
     rows_per_second: Figure = None
-    latency_ms: Figure = Field(None, description="median of one row at a time")
+    latency_ms: dict[str, Figure] = Field(default_factory=dict, description="one row at a time: p50 and p95")
     bytes: int | None = Field(None, description="of its bundle")
     seconds: Figure = Field(None, description="to train, compress and judge it")
     within: bool = Field(False, description="whether it is within max_latency_ms and max_mb")

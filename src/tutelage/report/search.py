@@ -18,6 +18,7 @@ class Row:
     interval: str
     rate: str
     latency: str
+    slowest: str
     size: str
     verdict: str
     taken: bool
@@ -61,8 +62,14 @@ def _row(tried: Tried) -> Row:
         kept=number.percent(kept.value) if kept is not None and kept.value is not None else number.NONE,
         interval=number.interval(kept, number.SHARE) if kept is not None and judged else "",
         rate=number.significant(tried.rows_per_second) if tried.rows_per_second is not None else number.NONE,
-        latency=f"{number.significant(tried.latency_ms)} ms" if tried.latency_ms is not None else number.NONE,
+        latency=_milliseconds(tried, "p50"),
+        slowest=_milliseconds(tried, "p95"),
         size=number.megabytes(tried.bytes) if tried.bytes is not None else number.NONE,
         verdict=tried.verdict,
         taken=tried.taken,
     )
+
+
+def _milliseconds(tried: Tried, percentile: str) -> str:
+    value = tried.latency_ms.get(percentile)
+    return number.NONE if value is None else f"{number.significant(value)}{number.SPACE}ms"
