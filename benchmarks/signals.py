@@ -65,7 +65,9 @@ def trained(teacher: Network, corpus: Corpus, rows: Split, seed: int, anew: bool
         start = time.perf_counter()
         if anew:
             empty = (np.empty(0, np.uint64), np.empty(0, np.int64))
-            given: Signals = Anew(folder, wanted, (), np.zeros(1, np.int64), empty, teacher, tuple(rows.texts()))
+            given: Signals = Anew(
+                folder, wanted, (), np.zeros(1, np.int64), empty, teacher=teacher, texts=tuple(rows.texts())
+            )
         else:
             given = signals.record(teacher, [rows], wanted, folder=folder / "signals", progress=Silent())
         state = distil.distil(

@@ -30,7 +30,7 @@ from tutelage.recipe import Recipe, TrainingRecipe
 from tutelage.student import build, initialise, losses
 from tutelage.student.build import Shape
 from tutelage.tasks import TASKS
-from tutelage.teacher import load, strategies
+from tutelage.teacher import fine_tune, load, strategies
 from tutelage.training.frozen import frozen_prefix
 from tutelage.training.loop import set_dropout
 
@@ -74,7 +74,7 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
             initialise.matched_layers(depth, shape.layers, recipe.student.layer_map)
         with shown.bar("Trying a few steps", 2) as bar:
             tokens = teacher.tokenize(corpus["train"].texts())
-            trains = recipe.teacher.fine_tune is True or (recipe.teacher.fine_tune == "auto" and not fitted)
+            trains = fine_tune.trains(teacher, recipe.teacher, fitted=fitted)
             with _ready(teacher, recipe, rows=len(tokens), trains=trains):
                 costs = [_cost(teacher, tokens, recipe.teacher)]
             bar.advance()

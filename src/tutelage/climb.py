@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tutelage import storage
 from tutelage.artifacts.measurements import Interval, Search, Tried
-from tutelage.evaluate import speed
+from tutelage.evaluate import machine, speed
 from tutelage.evaluate.intervals import Bootstrap, Resampled
 from tutelage.evaluate.speed import Contender
 from tutelage.recipe import StudentRecipe
@@ -56,30 +56,35 @@ class Climb:
 
     def find(self) -> tuple[Made, Search]:
         """The student to deploy, and every rung that was looked at."""
-        fingerprint = storage.fingerprint_of(self.workshop.teacher_name, self.workshop.recipe.model_dump())
-        kept = self.workshop.folder.done("search", fingerprint, self.folder)
+        folder = self.workshop.folder
+        fingerprint = self._fingerprint()
+        kept = folder.done("search", fingerprint, self.folder)
         if kept is None:
             started = time.monotonic()
-            search = self._climb()
-            self.workshop.folder.finish("search", fingerprint, started=started, search=search.model_dump())
+            search = self._climb(fingerprint)
+            folder.finish("search", fingerprint, started=started, search=search.model_dump())
         else:
             search = Search.model_validate(kept["search"])
         taken = next(tried.name for tried in search.tried if tried.taken)
         made = self._made.get(taken) or self._make(self._rungs()[taken])
         return self._moved_in(made, taken), search
 
-    def _climb(self) -> Search:
-        workshop = self.workshop
-        steps = self._steps()
-        layers = sorted({layer for step in steps for layer in self._layers(step.rung)})
-        self._signals = workshop.signals(layers)
-        self._teacher = self._resampled(workshop.teacher.predictions(self.rows.texts()))
-        times = workshop.folder.times()
-        allowed = _BUDGET * max(times.get("teacher", 0.0), _READINGS * times.get("signals", 0.0))
+    def _fingerprint(self) -> str:
+        """Changes with whatever could change the search, the machine included: it goes by measured speed."""
+        recipe, facts = self.workshop.recipe, machine.describe(threads=self.workshop.threads)
+        evaluate = (recipe.evaluate.resamples, recipe.evaluate.speed_rows)
+        student = self.settings.model_copy(update={"control": True}).model_dump()
+        return storage.fingerprint_of(
+            self.workshop.teacher_name, student, recipe.compress.model_dump(), evaluate, recipe.seed, facts
+        )
+
+    def _climb(self, fingerprint: str) -> Search:
+        steps, allowed = self._plan(fingerprint)
+        self._teacher = self._resampled(self.workshop.teacher.predictions(self.rows.texts()))
         trained: list[_Step] = []
-        started, reached = time.monotonic(), None
+        reached = None
         for step in steps:
-            left = allowed - (time.monotonic() - started)
+            left = allowed - sum(self._seconds(other) for other in trained)
             needed = self._needed(step, trained)
             if step.rung.trains and needed > left:
                 self._leave_out(step.rung, f"it would take about {needed:.0f} s, and {max(left, 0):.0f} s are left")
@@ -90,7 +95,21 @@ class Climb:
             if tried.within and tried.keeps:
                 reached = tried.name
                 break
-        return self._search(reached, allowed, time.monotonic() - started)
+        return self._search(reached, allowed, sum(self._seconds(step) for step in trained))
+
+    def _plan(self, fingerprint: str) -> tuple[list[_Step], float]:
+        """The order of the rungs and the seconds that their training may take; the same when a search goes on."""
+        folder, rungs = self.workshop.folder, self._rungs()
+        layers = {layer for rung in rungs.values() for layer in self._layers(rung)}
+        self._signals = self.workshop.signals(sorted(layers))
+        kept = folder.done("search plan", fingerprint)
+        if kept is None:
+            started, times = time.monotonic(), folder.times()
+            costs = {step.rung.name: step.cost for step in self._steps()}
+            allowed = _BUDGET * max(times.get("teacher", 0.0), _READINGS * times.get("signals", 0.0))
+            kept = folder.finish("search plan", fingerprint, started=started, costs=costs, allowed=allowed)
+        steps = [_Step(rungs[name], cost) for name, cost in kept["costs"].items()]
+        return sorted(steps, key=lambda step: step.cost), float(kept["allowed"])
 
     def _rungs(self) -> dict[str, Rung]:
         return {rung.name: rung for rung in ladder.rungs(self.settings, self.workshop.teacher.model.config)}
@@ -108,20 +127,28 @@ class Climb:
         return sorted(found, key=lambda step: step.cost)
 
     def _layers(self, rung: Rung) -> list[int]:
-        return self.workshop.layers(self._plan(rung), rung.shape) if rung.trains else []
+        return self.workshop.layers(self._training(rung), rung.shape) if rung.trains else []
 
-    def _plan(self, rung: Rung) -> StudentRecipe:
-        """How the rung is trained; the goal itself changes nothing about it."""
-        asked = {"keep": None, "max_latency_ms": None, "max_mb": None, "control": True}
-        return ladder.settings_for(rung, self.settings.model_copy(update=asked))
+    def _training(self, rung: Rung) -> StudentRecipe:
+        """How the rung is trained; neither the goal nor a control changes anything about it."""
+        return ladder.settings_for(rung, self.settings.without_goal().model_copy(update={"control": True}))
+
+    def _seconds(self, step: _Step) -> float:
+        """What training and compressing a rung took, in all sessions that finished it."""
+        times, bench = self.workshop.folder.times(), self._bench(step.rung)
+        return times[bench.learning] + times[bench.compressing]
 
     def _needed(self, step: _Step, trained: Sequence[_Step]) -> float:
         """Seconds that a rung would take, judged by the slowest so far for its size; 0 for the first."""
-        times, needed = self.workshop.folder.times(), 0.0
-        for other in trained:
-            bench = self._bench(other.rung)
-            needed = max(needed, times[bench.learning] * step.cost / other.cost + times[bench.compressing])
-        return needed
+        times = self.workshop.folder.times()
+        return max(
+            (
+                times[self._bench(other.rung).learning] * step.cost / other.cost
+                + times[self._bench(other.rung).compressing]
+                for other in trained
+            ),
+            default=0.0,
+        )
 
     def _bench(self, rung: Rung) -> Bench:
         place = self.folder / rung.name
@@ -129,7 +156,8 @@ class Climb:
 
     def _make(self, rung: Rung) -> Made:
         signals = getattr(self, "_signals", None)
-        return self.workshop.make(self._plan(rung), rung.shape, self._bench(rung), signals=signals, trains=rung.trains)
+        settings, bench = self._training(rung), self._bench(rung)
+        return self.workshop.make(settings, rung.shape, bench, signals=signals, trains=rung.trains)
 
     def _try(self, rung: Rung) -> Tried:
         workshop, texts = self.workshop, self.rows.texts()

@@ -114,8 +114,11 @@ class RunFolder:
         return kept
 
     def times(self) -> dict[str, float]:
-        """Seconds that each finished stage took, in the order in which they were finished."""
-        return {stage: record["seconds"] for stage, record in self._records().items()}
+        """Seconds that each finished stage took, in the order in which they were finished.
+
+        A search is made of stages that are counted themselves.
+        """
+        return {stage: record["seconds"] for stage, record in self._records().items() if stage != "search"}
 
     def histories(self) -> dict[str, list[dict[str, float]]]:
         """What the trainings of the models that are compared noted after every epoch."""

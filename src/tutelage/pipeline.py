@@ -108,7 +108,9 @@ class _Story:
         losses.choose(self.recipe.student.loss, corpus.task)
         workshop = self._workshop(corpus)
         made, search = self._student(workshop)
-        control = self._control(workshop, made.learned) if self.recipe.student.control else None
+        # Of a student that was not distilled there is nothing to compare.
+        wanted = self.recipe.student.control and made.learned.trained
+        control = self._control(workshop, made.learned) if wanted else None
         cast = proof.Cast(workshop, made, control, search)
         measurements = self._prove(cast)
         self._publish(cast, measurements)
@@ -178,8 +180,8 @@ class _Story:
 
     def _control(self, workshop: Workshop, learned: Learned) -> Network:
         """The same student from the same start, for as many epochs, on the labels alone."""
-        corpus, settings = workshop.corpus, self.recipe.student
-        fingerprint = storage.fingerprint_of("control", learned.name, settings.model_dump())
+        corpus, settings = workshop.corpus, learned.settings
+        fingerprint = storage.fingerprint_of("control", learned.name)
         if self.folder.done("control", fingerprint, self.folder.control) is None:
             started = time.monotonic()
             control = workshop.start(learned.shape)
@@ -209,7 +211,8 @@ class _Story:
         """Measure every model on the same test rows, on this machine, in one go."""
         facts = machine.describe(threads=cast.threads)
         control = cast.control is not None
-        fingerprint = storage.fingerprint_of(cast.made.name, control, self.recipe.evaluate.model_dump(), facts)
+        search = cast.search and cast.search.model_dump()
+        fingerprint = storage.fingerprint_of(cast.made.name, control, self.recipe.evaluate.model_dump(), facts, search)
         if self.folder.done("evaluate", fingerprint, self.folder.measurements) is None:
             started = time.monotonic()
             measurements = proof.prove(cast, facts, self.progress)

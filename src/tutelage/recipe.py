@@ -218,6 +218,11 @@ class StudentRecipe(TrainingRecipe):
             raise ValueError("a goal tries students of several depths: take `layer_map: uniform` or `last`")
         return self
 
+    def without_goal(self) -> StudentRecipe:
+        """What is left for the training of one student."""
+        goal = ("keep", "keep_confidence", "max_latency_ms", "max_mb")
+        return self.model_copy(update={key: type(self).model_fields[key].default for key in goal})
+
     @property
     def searches(self) -> bool:
         """Whether a goal is given instead of a shape."""
@@ -235,7 +240,7 @@ class CompressRecipe(_Part):
         "auto",
         description="let a wide part answer alone where it is sure; auto: if faster here and within cascade_loss",
     )
-    cascade_loss: Share = Field(0.005, description="largest loss of validation score that a cascade may cost")
+    cascade_loss: Share = Field(0.002, description="largest loss of validation score that a cascade may cost")
 
 
 class EvaluateRecipe(_Part):

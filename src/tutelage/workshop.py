@@ -50,6 +50,9 @@ class Learned:
     shape: Shape
     bench: Bench
     kept: dict[str, Any]
+    settings: StudentRecipe
+    trained: bool
+    """Whether it was distilled; the teacher's own layers need not be."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,9 @@ class Workshop:
         full = build.shape_of(self.teacher.model.config)
         wanted = Recording(self.teacher.task.width, tuple(layers), full.width if layers else 0)
         found = recording.record(self.teacher, self.splits, wanted, folder=self.folder.signals, progress=self.progress)
-        self.folder.finish("signals", found.folder.name, started=started)
+        if self.folder.done("signals", found.folder.name) is None:
+            # What was there already took no time now, and a search goes by the time that it did take.
+            self.folder.finish("signals", found.folder.name, started=started)
         return found
 
     def start(self, shape: Shape) -> Network:
@@ -150,7 +155,7 @@ class Workshop:
         if kept is None:
             kept = self._learn(settings, shape, bench, name, signals, trains=trains)
         network = Network.load(bench.student, self.corpus.task, self.teacher.reading)
-        return Learned(name, network, shape, bench, kept)
+        return Learned(name, network, shape, bench, kept, settings, trains)
 
     def _learn(
         self,

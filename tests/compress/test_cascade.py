@@ -86,6 +86,29 @@ def test_the_file_stands_alone_and_leaves_no_other(written: tuple[Network, Path,
     assert not has_external_data(file.read_bytes())
 
 
+def test_the_table_is_in_the_file_once(written: tuple[Network, Path, Path, Gate]) -> None:
+    network, whole, file, _ = written
+    assert network.wide is not None
+    table = 2 * network.wide.table.numel()
+    assert file.stat().st_size - whole.stat().st_size < table
+
+
+def test_rows_answered_alone_are_calibrated_whatever_the_wide_part_s_scale(written: tuple) -> None:  # type: ignore[type-arg]
+    random = np.random.default_rng(0)
+    right = random.integers(0, 2, 4000)
+    margin = np.where(random.random(4000) < 0.8, 1.0, -1.0) * np.where(right == 1, 1, -1)
+    scores = np.stack([-margin, margin], axis=1).astype(np.float32)
+    for scale in (1e-3, 1.0, 1e3):
+        temperature = cascade._temperature(TASK, scores * np.float32(scale), right.astype(float))
+        assert TASK.predict(scores * scale / temperature).max(1).mean() == pytest.approx(0.8, abs=0.02)
+
+
+def test_windows_have_no_gate(bert: Path, tmp_path: Path) -> None:
+    network = replace(student(bert), reading=Reading(16, "window", 4))
+    given = Judge(network, network.tokenize([" ".join(TEXTS[:5])]), np.zeros(1), 1)
+    assert cascade.gate(given, tmp_path / "never.onnx", allowed=1.0) is None
+
+
 def test_the_gate_costs_no_more_than_allowed(written: tuple[Network, Path, Path, Gate]) -> None:
     network, whole, _, _ = written
     said = outputs(whole, network, network.tokenize(TEXTS)).argmax(1).astype(float)

@@ -13,7 +13,7 @@ import tiny_models
 from tiny_recipe import recipe
 from tutelage import cli, pipeline
 from tutelage.artifacts.network import Network
-from tutelage.errors import RecipeError
+from tutelage.errors import DataError, RecipeError
 from tutelage.progress import Silent
 from tutelage.recipe import StudentRecipe, load
 from tutelage.student import ladder
@@ -49,17 +49,24 @@ def test_an_easy_goal_takes_the_first_rung_and_is_not_searched_twice(reviews: Pa
     texts = [row["text"] for row in tiny_models.reviews()[:20]]
     assert len(run.bundle.predict(texts)) == 20
     assert "found for" in (run.path / "report.html").read_text()
+    assert {choice.what for choice in run.measurements.choices} >= {"export", "precision"}
     before = (run.path / "measurements.json").read_bytes()
     listener = Listener()
     pipeline.run(given, progress=listener)
     assert not [title for title in listener.done if "Distilling" in title or "Timing" in title]
     assert (run.path / "measurements.json").read_bytes() == before
+    # Another goal judges anew, and tells of it, but trains nothing again.
+    listener = Listener()
+    other = pipeline.run({**given, "student": {**given["student"], "keep": 0.31}}, resume=True, progress=listener)
+    assert not [title for title in listener.done if "Distilling" in title or "Fine-tuning" in title]
+    assert other.measurements.search is not None
+    assert other.measurements.search.keep == 0.31
 
 
 def test_a_goal_out_of_reach_exits_with_3_and_the_best(
     reviews: Path, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = recipe(reviews, bert, tmp_path / "run", student={"keep": 0.9, "max_mb": 0.001, "control": False})
+    given = recipe(reviews, bert, tmp_path / "run", student={"keep": 0.9, "max_mb": 0.001, "epochs": 1})
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(given))
     monkeypatch.setattr(sys, "argv", ["tutelage", "run", str(tmp_path / "recipe.yaml")])
     with pytest.raises(SystemExit) as ended:
@@ -71,6 +78,10 @@ def test_a_goal_out_of_reach_exits_with_3_and_the_best(
     judged = [tried for tried in search["tried"] if tried["retention"]]
     assert max(judged, key=lambda tried: tried["retention"]["value"])["taken"]
     assert all("MB is more than" in tried["verdict"] for tried in judged)
+    # Nothing was distilled where the teacher itself is taken: a control would compare it with nothing.
+    taken = next(tried["name"] for tried in search["tried"] if tried["taken"])
+    models = json.loads((tmp_path / "run" / "measurements.json").read_text())["models"]
+    assert ("control" in models) == (taken != "whole")
     # The teacher itself needs no training, so that it is always judged; what time does not allow is named.
     assert "whole" in {tried["name"] for tried in judged}
     assert all(tried["verdict"].startswith("not tried") for tried in search["tried"] if not tried["retention"])
@@ -84,7 +95,7 @@ def test_the_rungs_are_distinct_and_end_with_the_teacher(bert: Path) -> None:
     assert [rung.name for rung in rungs if not rung.trains] == ["whole"]
     assert rungs[-1].shape.layers == 4
     shallow = AutoConfig.from_pretrained(bert, num_hidden_layers=1)
-    assert [rung.name for rung in ladder.rungs(StudentRecipe(), shallow)] == ["whole"]
+    assert [rung.name for rung in ladder.rungs(StudentRecipe(), shallow)] == ["narrow", "whole"]
 
 
 def test_a_goal_and_a_shape_contradict_each_other(reviews: Path, bert: Path, tmp_path: Path) -> None:
@@ -93,6 +104,9 @@ def test_a_goal_and_a_shape_contradict_each_other(reviews: Path, bert: Path, tmp
             load(recipe(reviews, bert, tmp_path / "run", student=student))
     with pytest.raises(RecipeError, match=r"student\.keep"):
         load(recipe(reviews, bert, tmp_path / "run", student={"keep": 97.0}))
+    nothing_aside = recipe(reviews, bert, tmp_path / "run", student={"keep": 0.9}, data={"judge_share": 0.0})
+    with pytest.raises(DataError, match="give a share above 0"):
+        pipeline.run(nothing_aside)
 
 
 def test_signals_can_be_narrowed_to_some_layers(bert: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from splits import split
 from tutelage.artifacts.corpus import Split
 from tutelage.artifacts.network import Network
 from tutelage.encoding import Reading
+from tutelage.errors import ModelError
 from tutelage.progress import Silent
 from tutelage.student import widen
 from tutelage.tasks import Task, TextClassification, TextRegression
@@ -123,6 +124,25 @@ def test_the_fit_is_that_of_logistic_regression() -> None:
     mine, theirs = rows @ weights + bias, expected.decision_function(rows)
     # The same up to a constant for each row.
     np.testing.assert_allclose(mine - mine.mean(1, keepdims=True), theirs - theirs.mean(1, keepdims=True), atol=2e-3)
+
+
+def test_a_table_that_would_outgrow_the_student_is_left_out_and_said_so(
+    bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(widen, "_LARGEST_TABLE", 1000)
+    network = network_of(bert)
+    same, choice, _ = widened(network, TARGETS)
+    assert same is network
+    assert "outgrow" in choice["why"]
+    forced, _, _ = widened(network, TARGETS, wanted=True)
+    assert forced.wide is not None
+
+
+def test_a_student_with_a_wide_part_is_no_teacher(bert: Path, tmp_path: Path) -> None:
+    wide, _, _ = widened(network_of(bert), TARGETS)
+    wide.save(tmp_path / "student")
+    with pytest.raises(ModelError, match="cannot teach"):
+        load.load(str(tmp_path / "student"), LABELS, Reading(48))
 
 
 def test_many_classes_make_fewer_buckets_and_never_none() -> None:

@@ -33,6 +33,7 @@ _STEPS = 40
 # A small gain is within the noise of its measurement.
 _LEAST_GAIN = 1.1
 _ROUNDING = 1e-9
+_ROUNDS, _AGREED = 10, 0.01
 _INSIDE = "layers_"
 
 
@@ -81,13 +82,15 @@ def choose(whole: Path, file: Path, judge: Judge, settings: CompressRecipe) -> t
 def gate(judge: Judge, whole: Path, *, allowed: float) -> Gate | None:
     """The lowest threshold that costs at most `allowed` of the headline score, expected and on the labels.
 
-    `whole` is the graph of the student that answers the rest. None where the task knows no confidence or too few rows
-    could be answered.
+    `whole` is the graph of the student that answers the rest. None where the task knows no confidence, too few rows
+    could be answered, or rows are read in windows: the graph decides for each window, the labels are of the row.
     """
+    if len(judge.tokens.start) != len(judge.tokens.first):
+        return None
     task, scores = judge.network.task, _scores(judge.network, judge.tokens)
     if scores is None or task.confidence(torch.from_numpy(scores)) is None:
         return None
-    temperature = task.temperature(scores, judge.targets)
+    temperature = _temperature(task, scores, judge.targets)
     alone, said = scores / temperature, judge.outputs(whole)
     sure = np.asarray(task.confidence(torch.from_numpy(alone)))
     price = task.expected_cost(task.predict(said), task.predict(alone))
@@ -100,6 +103,17 @@ def gate(judge: Judge, whole: Path, *, allowed: float) -> Gate | None:
         if max(cost, lost) <= allowed + _ROUNDING:
             return Gate(threshold, temperature, float(taken.mean()), cost)
     return None
+
+
+def _temperature(task: Task, scores: NDArray[np.float32], targets: NDArray[np.float64]) -> float:
+    """The best temperature of scores of any scale: a task bounds what it finds, so that it is asked until it agrees."""
+    total = 1.0
+    for _ in range(_ROUNDS):
+        found = task.temperature(scores / total, targets)
+        total *= found
+        if abs(found - 1) < _AGREED:
+            break
+    return total
 
 
 def write(network: Network, whole: Path, gate: Gate, file: Path) -> None:
@@ -116,6 +130,7 @@ def write(network: Network, whole: Path, gate: Gate, file: Path) -> None:
     first.unlink()
     assert not cheap.functions
     assert not dear.functions
+    _share(cheap.graph, dear.graph)
     wanted = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", network.task.width])
     constants = [
         helper.make_tensor("threshold", TensorProto.FLOAT, [], [gate.threshold]),
@@ -145,6 +160,22 @@ def write(network: Network, whole: Path, gate: Gate, file: Path) -> None:
     )
     with storage.whole_file(file) as partial:
         onnx.save(model, str(partial))
+
+
+def _share(outer: Any, inner: Any) -> None:
+    """Let the inner graph read what the outer one holds already: the wide part's table need not be there twice."""
+    held = {(value.data_type, tuple(value.dims), value.raw_data): value.name for value in outer.initializer}
+    same = {
+        value.name: held[key]
+        for value in inner.initializer
+        if value.raw_data and (key := (value.data_type, tuple(value.dims), value.raw_data)) in held
+    }
+    kept = [value for value in inner.initializer if value.name not in same]
+    del inner.initializer[:]
+    inner.initializer.extend(kept)
+    for node in inner.node:
+        for place, name in enumerate(node.input):
+            node.input[place] = same.get(name, name)
 
 
 def _rest(dear: Any) -> Any:

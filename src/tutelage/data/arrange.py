@@ -54,7 +54,7 @@ def arrange(
     if data.deduplicate:
         _drop_overlap(parts, ids)
     _make_missing(task, parts, data, judged=judged, seed=seed)
-    for name in ("train", "validation", "test"):
+    for name in ("train", "validation", "test", *(["judge"] if judged else [])):
         rows = sum(int((part.split == name).sum()) for part in parts.values())
         if rows < FEWEST_ROWS:
             raise _too_few(name, rows)
@@ -129,7 +129,7 @@ def _make_missing(task: Task, parts: Mapping[str, Part], data: DataRecipe, *, ju
             raise DataError(
                 f"there is no `data.{name}`, and `data.{name}_share` is 0",
                 expected=f"rows for {name}",
-                cure=f"give `data.{name}`, or a share above 0",
+                cure="give a share above 0" if name == "judge" else f"give `data.{name}`, or a share above 0",
             )
     if len(kept) < FEWEST_ROWS * (len(shares) + 1):
         raise _too_few(f"train, of which {' and '.join(shares)} must be taken,", len(kept))
@@ -138,7 +138,7 @@ def _make_missing(task: Task, parts: Mapping[str, Part], data: DataRecipe, *, ju
         raise DataError(
             f"the shares of {' and '.join(shares)} leave nothing for train",
             expected="shares that add up to less than 1",
-            cure="lower `data.test_share` or `data.validation_share`",
+            cure=f"lower {' or '.join(f'`data.{name}_share`' for name in shares)}",
         )
     strata = task.strata(part.targets[kept])
     keys = [part.spool.keys[row].tobytes() for row in kept]
@@ -153,5 +153,5 @@ def _too_few(name: str, rows: int) -> DataError:
     return DataError(
         f"{name} has only {rows:,} usable rows",
         expected=f"at least {FEWEST_ROWS} rows in each of train, validation and test",
-        cure="add rows, or change `data.validation_share` and `data.test_share`",
+        cure="add rows, or change `data.validation_share`, `data.test_share` or, for a search, `data.judge_share`",
     )

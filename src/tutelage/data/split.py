@@ -64,7 +64,8 @@ def stratified(
     """Name the split (N,) of each row: those in `shares`, the rest "train"; each stratum keeps the shares.
 
     A row's luck comes from its own content: neither the order of the rows nor a few rows more reshuffle the
-    splits. A stratum of at least three rows is in every split. Rows with equal units go together.
+    splits. A stratum with a row for each split is in every one, if the split's share comes to a row or the stratum
+    has three. Rows with equal units go together.
     """
     distinct, owner = _distinct(units)
     stratum = strata[_first_rows(owner, len(distinct))]

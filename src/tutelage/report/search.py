@@ -41,11 +41,17 @@ def sentence(measurements: Measurements) -> str:
     search = measurements.search
     if search is None:
         return ""
-    wanted = f"The student was found for a goal: the fastest that {goal(search)}."
+    best = "the best" if search.keep is None else "the first on a ladder, from the fastest shape up,"
+    wanted = f"The student was found for a goal: {best} that {goal(search)}."
     if not search.reached:
         wanted = f"No student was found for the goal: one that {goal(search)}. The best one was taken."
-    took = f" The search took {number.seconds(search.seconds)} of {number.seconds(search.allowed_seconds)} allowed."
+    took = f" Training took {number.seconds(search.seconds)} of {number.seconds(search.allowed_seconds)} allowed."
     return f"{wanted}{took if search.seconds is not None and search.allowed_seconds is not None else ''}"
+
+
+def coverage(measurements: Measurements) -> str:
+    """Of the intervals in the table: two-sided, so that one side has the confidence asked for."""
+    return number.percent(2 * measurements.search.confidence - 1) if measurements.search else ""
 
 
 def rows(measurements: Measurements) -> list[Row]:

@@ -51,7 +51,7 @@ def rungs(settings: StudentRecipe, teacher: Any) -> list[Rung]:
     }
     found: dict[Shape, Rung] = {}
     for name, shape in named.items():
-        if name == "whole" or shape.layers < full.layers:
+        if name == "whole" or shape.layers < full.layers or shape.width < full.width:
             found[shape] = Rung(name, shape, trains=name != "whole")
     return list(found.values())
 

@@ -22,8 +22,10 @@ from tutelage.progress import Progress
 from tutelage.student.losses import LOSSES
 from tutelage.training import supervised
 
-# Pairs of tokens share this many rows, fewer when there are many outputs: the table stays below 2 MB and a bit.
+# Pairs of tokens share this many rows, fewer when there are many outputs.
 _BUCKETS, _NUMBERS = 2**17, 2**20
+# With many outputs the table of all tokens would outgrow the student, and its fit the memory: numbers, and per row.
+_LARGEST_TABLE, _LARGEST_ROWS = 4_000_000, 20_000_000
 # Tried on VADER's movie sentences (docs/decisions/0003): L2 in units of 1 / rows, and shares of the wide part.
 _STRENGTHS = (0.1, 1.0)
 _SHARES = np.arange(1, 10) / 10
@@ -70,7 +72,11 @@ def widen(
     if not wanted:
         return network, None
     vocabulary, buckets = int(network.model.config.vocab_size), _buckets(network.task.width)
-    some = np.unique(np.linspace(0, len(tokens) - 1, min(len(tokens), _MOST_ROWS)).astype(np.int64))
+    numbers = (vocabulary + buckets) * network.task.width
+    if wanted == "auto" and numbers > _LARGEST_TABLE:
+        return network, _left_out(f"a table of {numbers:,} numbers would outgrow the student; `wide: true` makes it")
+    most = min(len(tokens), _MOST_ROWS, max(_LARGEST_ROWS // network.task.width, 1))
+    some = np.unique(np.linspace(0, len(tokens) - 1, most).astype(np.int64))
     rows = features(tokens.take(some), vocabulary=vocabulary, buckets=buckets)
     weights = _rarity(rows)
     judge = _Judge(network, validation, vocabulary, buckets, weights)
@@ -87,6 +93,10 @@ def widen(
     better = alone.losses - best.losses
     pays = better.mean() > better.std() / np.sqrt(len(better))
     return _decided(network, alone, best, weights, buckets=buckets, taken=bool(pays) or wanted is True)
+
+
+def _left_out(why: str) -> dict[str, Any]:
+    return {"what": "wide part", "taken": "none", "why": why, "figures": {}}
 
 
 def _buckets(outputs: int) -> int:

@@ -15,6 +15,18 @@ from tutelage.training import supervised
 History = list[dict[str, float]]
 
 
+def trains(network: Network, settings: TeacherRecipe, *, fitted: bool) -> bool:
+    """Whether a model is to be trained. Raises `ModelError` when it needs to be and must not."""
+    if settings.fine_tune is False and not fitted:
+        labels = ", ".join(map(str, network.task.to_dict().get("labels", ["a number"])))
+        raise ModelError(
+            f"{settings.model} has no head trained for these labels, and `teacher.fine_tune` is false",
+            expected=f"a model fine-tuned for: {labels}",
+            cure="set `teacher.fine_tune: auto`",
+        )
+    return settings.fine_tune is True or (settings.fine_tune == "auto" and not fitted)
+
+
 def fine_tune(
     network: Network,
     corpus: Corpus,
@@ -30,14 +42,7 @@ def fine_tune(
     Afterwards the model is a plain one, whatever was added on the way. A model that is already `fitted` is used as it
     is, unless `fine_tune: true` says otherwise.
     """
-    if settings.fine_tune is False and not fitted:
-        labels = ", ".join(map(str, network.task.to_dict().get("labels", ["a number"])))
-        raise ModelError(
-            f"{settings.model} has no head trained for these labels, and `teacher.fine_tune` is false",
-            expected=f"a model fine-tuned for: {labels}",
-            cure="set `teacher.fine_tune: auto`",
-        )
-    if settings.fine_tune is False or (settings.fine_tune == "auto" and fitted):
+    if not trains(network, settings, fitted=fitted):
         progress.say("The teacher already knows these labels and is used as it is.")
         return []
     if fitted:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from tutelage.artifacts import wide
 from tutelage.artifacts.network import Network, quiet
 from tutelage.encoding import Reading
 from tutelage.errors import ModelError
@@ -60,6 +61,12 @@ def load(name: str, task: Task, reading: Reading, *, seed: int = 0) -> tuple[Net
 
     quiet()
     place, local = locate(name)
+    if local and (Path(place) / wide.FILE).is_file():
+        raise ModelError(
+            f"{name} is a student with a wide part, which stands beside its layers and cannot teach",
+            expected="a model that is complete by itself",
+            cure=f"take the student's teacher, or a copy of the folder without {wide.FILE}: its layers alone",
+        )
     # Without it a new head differs in every process, and no checkpoint would ever be resumed.
     torch.manual_seed(seed)
     try:

@@ -145,7 +145,7 @@ class _Prefix:
             try:
                 yield
             finally:
-                self.stack.base.embeddings = self.stack.embeddings
+                self.stack.base.embeddings = self.stack.embeddings.to(self._device())
 
     @contextmanager
     def passing(self, numbers: range) -> Iterator[None]:
@@ -157,8 +157,14 @@ class _Prefix:
         try:
             yield
         finally:
+            # Training may have moved the model; what was left out of it has to follow.
             for number, layer in before.items():
-                layers[number] = layer
+                layers[number] = layer.to(self._device())
+
+    def _device(self) -> torch.device:
+        """Where the parts are that train: the head always does."""
+        found: torch.device = list(self.network.model.parameters())[-1].device
+        return found
 
     def answers_the_same(self, tokens: Tokens) -> bool:
         """Whether the network says the same from kept states, tried on the first rows."""

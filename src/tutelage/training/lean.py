@@ -47,6 +47,8 @@ def used_embeddings(network: Network, texts: Sequence[Tokens]) -> Iterator[list[
     try:
         yield [Tokens(place[tokens.flat], tokens.start, tokens.first, int(place[tokenizer_pad])) for tokens in texts]
     finally:
+        # Training may have moved the model; what was left out of it has to follow.
+        full.to(small.weight.device)
         with torch.no_grad():
             full.weight[torch.from_numpy(used).long()] = small.weight.detach().to(full.weight)
         model.set_input_embeddings(full)

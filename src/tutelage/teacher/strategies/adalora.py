@@ -1,8 +1,9 @@
 """LoRA whose ranks move to the matrices that need them. Zhang et al. 2023, arXiv 2303.10512.
 
 Each matrix begins with rank 12. While it learns, the least important directions of all matrices are switched off
-until 8 are left on average. Without that step AdaLoRA silently is LoRA (peft issues 432, 1801), so the loop calls it
-after every step, and its running importances are part of each checkpoint.
+until 8 are left on average; weights kept from an earlier, better epoch may still have more. Without that step AdaLoRA
+silently is LoRA (peft issues 432, 1801), so the loop calls it after every step, and its running importances are part of
+each checkpoint.
 """
 
 from __future__ import annotations
