@@ -75,7 +75,8 @@ class Network:
     def describe(self, precision: str) -> str:
         """One line: architecture, shape, vocabulary, precision."""
         config = self.model.config
-        shape = f"{config.num_hidden_layers} layers x {config.hidden_size}{' + wide' if self.wide else ''}"
+        layers = "1 layer" if config.num_hidden_layers == 1 else f"{config.num_hidden_layers} layers"
+        shape = f"{layers} x {config.hidden_size}{' + wide' if self.wide else ''}"
         return f"{config.model_type.upper()}, {shape}, {config.vocab_size:,} tokens, {precision}"
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:

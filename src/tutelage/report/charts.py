@@ -150,7 +150,7 @@ def _trade_off(measurements: Measurements, points: Sequence[_Point], axis: str) 
                 elinewidth=1.6,
                 capsize=3.5,
             )
-        _log_ticks(axes, places)
+        log_ticks(axes, places)
         axes.set_xlabel(f"{axis} (log scale)")
         axes.set_ylabel(f"{metric.title}{', %' if metric.percent else ''}")
 
@@ -190,7 +190,7 @@ def _apart(places: list[float]) -> list[float]:
     return moved
 
 
-def _log_ticks(axes: Any, places: Sequence[float]) -> None:
+def log_ticks(axes: Any, places: Sequence[float]) -> None:
     """1, 2, 5 in every decade, as plain numbers; places are decimal logarithms."""
     low, high = min(places), max(places)
     margin = max(0.08 * (high - low), 0.1)

@@ -116,6 +116,7 @@ def _run(measurements: Measurements) -> dict[str, Any]:
         "health": health(measurements.data),
         "searched": search.sentence(measurements),
         "rungs": search.rows(measurements),
+        "frontier": search.frontier(measurements),
         "searched_coverage": search.coverage(measurements),
         "curves": curves,
         "times": times,

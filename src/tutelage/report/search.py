@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
 
 from tutelage.artifacts.measurements import Measurements, Search, Tried
 from tutelage.report import number
+from tutelage.report.charts import log_ticks
+from tutelage.report.plot import COLOURS, draw
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,47 @@ def coverage(measurements: Measurements) -> str:
 def rows(measurements: Measurements) -> list[Row]:
     """All rungs, or nothing where the recipe named the shape."""
     return [_row(tried) for tried in measurements.search.tried] if measurements.search else []
+
+
+def frontier(measurements: Measurements) -> Markup | None:
+    """Share kept against rows per second, every rung with its interval; None with fewer than two."""
+    search = measurements.search
+    judged = [tried for tried in search.tried if _kept(tried) and tried.rows_per_second] if search else []
+    if search is None or len(judged) < 2:
+        return None
+    places = [math.log10(tried.rows_per_second or 1.0) for tried in judged]
+
+    def paint(axes: Any) -> None:
+        if search.keep is not None:
+            axes.axhline(100 * search.keep, color=COLOURS["muted"], linewidth=1, linestyle=(0, (4, 3)))
+        for tried, place in zip(judged, places, strict=True):
+            value, low, high = (100 * bound for bound in _kept(tried))
+            colour = COLOURS["student" if tried.taken else "other"]
+            axes.errorbar(
+                place,
+                value,
+                yerr=[[max(value - low, 0)], [max(high - value, 0)]],
+                color=colour,
+                marker="o",
+                markersize=10 if tried.taken else 8,
+                elinewidth=1.6,
+                capsize=3.5,
+            )
+            axes.annotate(tried.name, (place, value), xytext=(9, 4), textcoords="offset points", color=COLOURS["ink"])
+        log_ticks(axes, places)
+        axes.set_xlabel("rows per second (log scale)")
+        axes.set_ylabel("kept of the teacher’s, %")
+
+    told = "; ".join(f"{tried.name} keeps {number.percent(_kept(tried)[0])}" for tried in judged)
+    return draw(f"Share kept against rows per second: {told}", paint, width=520, height=300)
+
+
+def _kept(tried: Tried) -> tuple[float, ...]:
+    """Value, low and high; empty where it was not judged."""
+    kept = tried.retention
+    if kept is None or kept.value is None:
+        return ()
+    return kept.value, kept.value if kept.low is None else kept.low, kept.value if kept.high is None else kept.high
 
 
 def _row(tried: Tried) -> Row:
