@@ -88,7 +88,7 @@ def test_quantities_come_in_the_user_s_unit(bert: Path, unit: float) -> None:
     task = TextRegression.fit(targets)
     wide, _, validation = widened(network_of(bert, task), targets, wanted=True)
     values = wide.predictions(validation.texts())
-    assert np.abs(values - validation.targets).max() < 0.25 * unit
+    assert np.abs(values - validation.targets).max() < 0.4 * unit
 
 
 def test_without_labels_the_teacher_is_followed(bert: Path) -> None:

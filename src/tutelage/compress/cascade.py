@@ -163,19 +163,24 @@ def write(network: Network, whole: Path, gate: Gate, file: Path) -> None:
 
 
 def _share(outer: Any, inner: Any) -> None:
-    """Let the inner graph read what the outer one holds already: the wide part's table need not be there twice."""
-    held = {(value.data_type, tuple(value.dims), value.raw_data): value.name for value in outer.initializer}
-    same = {
-        value.name: held[key]
-        for value in inner.initializer
-        if value.raw_data and (key := (value.data_type, tuple(value.dims), value.raw_data)) in held
-    }
-    kept = [value for value in inner.initializer if value.name not in same]
-    del inner.initializer[:]
-    inner.initializer.extend(kept)
-    for node in inner.node:
-        for place, name in enumerate(node.input):
-            node.input[place] = same.get(name, name)
+    """Keep equal tensors once, in the outer graph: else the wide part's table would be there three times."""
+    held: dict[tuple[int, tuple[int, ...], bytes], str] = {}
+    for graph in (outer, inner):
+        same, kept = {}, []
+        for value in graph.initializer:
+            key = (value.data_type, tuple(value.dims), value.raw_data)
+            if not value.raw_data or (key not in held and graph is inner):
+                kept.append(value)
+            elif key in held:
+                same[value.name] = held[key]
+            else:
+                held[key] = value.name
+                kept.append(value)
+        del graph.initializer[:]
+        graph.initializer.extend(kept)
+        for node in graph.node:
+            for place, name in enumerate(node.input):
+                node.input[place] = same.get(name, name)
 
 
 def _rest(dear: Any) -> Any:
