@@ -1,6 +1,7 @@
 """The shapes worth trying for a teacher, and how long each takes: a ladder to climb from the cheapest up.
 
-- `narrow`: 2 layers a third as wide, embeddings projected: the smallest on disk.
+- `narrow`: 2 layers a third as wide, embeddings projected: the smallest on disk, tried where the size is limited. `one`
+  is faster and keeps more.
 - `one`: the teacher's last layer on its embeddings. Where the head reads the first token only, the layer computes
   nothing else, which makes it faster than narrower students.
 - `two`: the default student, 2 layers with a feed-forward as wide as the layer.
@@ -51,6 +52,8 @@ def rungs(settings: StudentRecipe, teacher: Any) -> list[Rung]:
     }
     found: dict[Shape, Rung] = {}
     for name, shape in named.items():
+        if name == "narrow" and settings.max_mb is None:
+            continue
         if name == "whole" or shape.layers < full.layers or shape.width < full.width:
             found[shape] = Rung(name, shape, trains=name != "whole")
     return list(found.values())
