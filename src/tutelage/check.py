@@ -93,7 +93,7 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
 
 def _shape_line(recipe: Recipe, shape: Shape, tokens: int) -> str:
     if recipe.student.searches:
-        return "student: searched for the goal, in at most 1.5 times the teacher's training; below, one of middle size"
+        return "student: searched for the goal, for about 1.5 times the teacher's training; below, one of middle size"
     return f"student: {shape.layers} layers x {shape.width}, feed-forward {shape.feed_forward}, {tokens:,} tokens"
 
 

@@ -2,8 +2,9 @@
 
 Each rung is trained, compressed and judged as it would be deployed, on rows kept aside for that: on validation, where
 its epoch, its wide part and its gate were chosen, it would look better than it is. The first that surely keeps what was
-asked for is taken. The search may take 1.5 times as long as the teacher's own fine-tuning; a rung that would
-not fit is left out, except the last, the teacher itself, which needs no training.
+asked for is taken. Training and compressing the rungs may take 1.5 times as long as the teacher's own fine-tuning. What
+would not fit is left out, except the first rung, which tells how long the others take, and the teacher itself, which
+needs no training.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ class Climb:
         trained: list[_Step] = []
         reached = None
         for step in steps:
-            left = allowed - sum(self._seconds(other) for other in trained)
+            left = allowed - sum(self._seconds(other.rung) for other in trained)
             needed = self._needed(step, trained)
             if step.rung.trains and needed > left:
                 self._leave_out(step.rung, f"it would take about {needed:.0f} s, and {max(left, 0):.0f} s are left")
@@ -95,7 +96,7 @@ class Climb:
             if tried.within and tried.keeps:
                 reached = tried.name
                 break
-        return self._search(reached, allowed, sum(self._seconds(step) for step in trained))
+        return self._search(reached, allowed, sum(self._seconds(step.rung) for step in trained))
 
     def _plan(self, fingerprint: str) -> tuple[list[_Step], float]:
         """The order of the rungs and the seconds that their training may take; the same when a search goes on."""
@@ -130,12 +131,11 @@ class Climb:
         return self.workshop.layers(self._training(rung), rung.shape) if rung.trains else []
 
     def _training(self, rung: Rung) -> StudentRecipe:
-        """How the rung is trained; neither the goal nor a control changes anything about it."""
-        return ladder.settings_for(rung, self.settings.without_goal().model_copy(update={"control": True}))
+        return ladder.settings_for(rung, self.settings.training())
 
-    def _seconds(self, step: _Step) -> float:
-        """What training and compressing a rung took, in all sessions that finished it."""
-        times, bench = self.workshop.folder.times(), self._bench(step.rung)
+    def _seconds(self, rung: Rung) -> float:
+        """What training and compressing a rung took, when it was done."""
+        times, bench = self.workshop.folder.times(), self._bench(rung)
         return times[bench.learning] + times[bench.compressing]
 
     def _needed(self, step: _Step, trained: Sequence[_Step]) -> float:
@@ -161,7 +161,6 @@ class Climb:
 
     def _try(self, rung: Rung) -> Tried:
         workshop, texts = self.workshop, self.rows.texts()
-        started = time.monotonic()
         made = self._made[rung.name] = self._make(rung)
         bundle = workshop.pack(made.network, made.graph_file, self.folder / rung.name / "bundle", made.graph.precision)
         kept = self._bootstrap.ratio(self._resampled(bundle.predictions(texts)), self._teacher)
@@ -177,7 +176,7 @@ class Climb:
             rows_per_second=fast.rows_per_second,
             latency_ms={"p50": fast.p50, "p95": fast.p95},
             bytes=size,
-            seconds=round(time.monotonic() - started, 1),
+            seconds=round(self._seconds(rung), 1),
             within=within,
             keeps=keeps,
             verdict=verdict,
@@ -233,7 +232,7 @@ class Climb:
     def _moved_in(self, made: Made, rung: str) -> Made:
         """The winner where every run keeps its student."""
         folder = self.workshop.folder
-        if folder.done("student", made.name, folder.student) is None:
+        if folder.done("student", made.name, folder.student) is None or folder.done("compress", made.name) is None:
             started = time.monotonic()
             _copy(made.learned.bench.student, folder.student)
             folder.finish("student", made.name, started=started, rung=rung, **made.learned.kept)

@@ -176,7 +176,7 @@ class _Story:
         if settings.searches:
             return Climb(workshop).find()
         shape = self._shape(workshop.teacher)
-        return workshop.make(settings, shape, Bench(folder.student, folder.export)), None
+        return workshop.make(settings.training(), shape, Bench(folder.student, folder.export)), None
 
     def _control(self, workshop: Workshop, learned: Learned) -> Network:
         """The same student from the same start, for as many epochs, on the labels alone."""

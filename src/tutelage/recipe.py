@@ -218,10 +218,10 @@ class StudentRecipe(TrainingRecipe):
             raise ValueError("a goal tries students of several depths: take `layer_map: uniform` or `last`")
         return self
 
-    def without_goal(self) -> StudentRecipe:
-        """What is left for the training of one student."""
-        goal = ("keep", "keep_confidence", "max_latency_ms", "max_mb")
-        return self.model_copy(update={key: type(self).model_fields[key].default for key in goal})
+    def training(self) -> StudentRecipe:
+        """What one student's training depends on: neither the goal nor whether there is a control."""
+        others = ("keep", "keep_confidence", "max_latency_ms", "max_mb", "control")
+        return self.model_copy(update={key: type(self).model_fields[key].default for key in others})
 
     @property
     def searches(self) -> bool:

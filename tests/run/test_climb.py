@@ -129,4 +129,7 @@ def test_signals_can_be_narrowed_to_some_layers(bert: Path, tmp_path: Path) -> N
     some = told.only((2, 4)).take(places, rows.keys)
     assert (some["hidden"] == everything["hidden"][:, 1:]).all()
     assert (some["outputs"] == everything["outputs"]).all()
+    again = told.only((2, 4)).only((4,)).take(places, rows.keys)
+    assert (again["hidden"] == everything["hidden"][:, 2:]).all()
+    assert (told.outputs(places, rows.keys) == everything["outputs"]).all()
     assert told.only(()).take(places, rows.keys)["hidden"].shape == (30, 0, 0)

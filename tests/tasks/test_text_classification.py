@@ -430,6 +430,16 @@ def test_sampling_of_the_calibrated_case_is_itself_right() -> None:
     assert chisquare(np.bincount(drawn), 20_000 * row).pvalue > 1e-4
 
 
+def test_another_answer_costs_what_the_probabilities_say_and_the_same_costs_nothing() -> None:
+    task = TextClassification(("a", "b", "c"))
+    said = np.array([[0.7, 0.2, 0.1], [0.4, 0.35, 0.25]])
+    assert task.expected_cost(said, said).tolist() == [0, 0]
+    other = np.array([[0.1, 0.9, 0.0], [0.9, 0.1, 0.0]])
+    assert task.expected_cost(said, other) == pytest.approx([0.5, 0.0])
+    outputs = torch.from_numpy(np.log(said))
+    assert task.confidence(outputs).numpy() == pytest.approx([0.7, 0.4])
+
+
 def test_a_validation_set_without_a_mistake_leaves_soft_targets_soft() -> None:
     outputs = np.eye(4)[[0, 1, 2, 3] * 12] * 2.0
     targets = np.array([0, 1, 2, 3] * 12, dtype=np.float64)

@@ -83,7 +83,8 @@ class Signals:
 
     def only(self, layers: Sequence[int]) -> Signals:
         """The same signals with some of the recorded layers, for a student that matches no others."""
-        places = tuple(self.recording.layers.index(layer) for layer in layers)
+        held = range(len(self.recording.layers)) if self.places is None else self.places
+        places = tuple(held[self.recording.layers.index(layer)] for layer in layers)
         narrowed = replace(self.recording, layers=tuple(layers), width=self.recording.width if layers else 0)
         return replace(self, recording=narrowed, places=places)
 
@@ -119,10 +120,10 @@ class Signals:
 
     def outputs(self, rows: NDArray[np.int64], keys: NDArray[np.void]) -> NDArray[np.float32]:
         """The outputs (B, K) alone, of as many rows as there are."""
-        parts = [np.empty((0, self.recording.outputs), dtype=np.float32)]
+        parts, narrow = [np.empty((0, self.recording.outputs), dtype=np.float32)], self.only(())
         for begin in range(0, len(rows), SHARD_ROWS):
             part = slice(begin, begin + SHARD_ROWS)
-            parts.append(self.take(rows[part], keys[part])["outputs"])
+            parts.append(narrow.take(rows[part], keys[part])["outputs"])
         return np.concatenate(parts)
 
 

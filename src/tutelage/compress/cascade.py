@@ -92,6 +92,7 @@ def gate(judge: Judge, whole: Path, *, allowed: float) -> Gate | None:
         return None
     temperature = _temperature(task, scores, judge.targets)
     alone, said = scores / temperature, judge.outputs(whole)
+    before = judge.score(said)
     sure = np.asarray(task.confidence(torch.from_numpy(alone)))
     price = task.expected_cost(task.predict(said), task.predict(alone))
     order = np.argsort(-sure, kind="stable")
@@ -99,7 +100,7 @@ def gate(judge: Judge, whole: Path, *, allowed: float) -> Gate | None:
         threshold = float(sure[order[max(answered, 1) - 1]])
         taken = sure >= threshold
         cost = float(price[taken].sum() / len(price))
-        lost = judge.lost(judge.score(said), judge.score(np.where(taken[:, None], alone, said)))
+        lost = judge.lost(before, judge.score(np.where(taken[:, None], alone, said)))
         if max(cost, lost) <= allowed + _ROUNDING:
             return Gate(threshold, temperature, float(taken.mean()), cost)
     return None

@@ -36,10 +36,13 @@ class Judge:
     tokens: Tokens
     targets: NDArray[np.float64]
     threads: int
+    _said: dict[Path, NDArray[np.float32]] = field(default_factory=dict, repr=False)
 
     def outputs(self, file: Path) -> NDArray[np.float32]:
-        """What a graph says of the rows (N, K)."""
-        return outputs(file, self.network, self.tokens, threads=self.threads)
+        """What a graph says of the rows (N, K); each is asked once."""
+        if file not in self._said:
+            self._said[file] = outputs(file, self.network, self.tokens, threads=self.threads)
+        return self._said[file]
 
     def score(self, said: NDArray[Any]) -> float:
         """The headline score of outputs (N, K)."""

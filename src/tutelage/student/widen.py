@@ -24,7 +24,7 @@ from tutelage.training import supervised
 
 # Pairs of tokens share this many rows, fewer when there are many outputs.
 _BUCKETS, _NUMBERS = 2**17, 2**20
-# With many outputs the table of all tokens would outgrow the student, and its fit the memory: numbers, and per row.
+# With many outputs the table would outgrow the student, and its fit the memory: numbers in it, and in all outputs.
 _LARGEST_TABLE, _LARGEST_ROWS = 4_000_000, 20_000_000
 # Tried on VADER's movie sentences (docs/decisions/0003): L2 in units of 1 / rows, and shares of the wide part.
 _STRENGTHS = (0.1, 1.0)
