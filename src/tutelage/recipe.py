@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from tutelage import yaml_text
 from tutelage.errors import RecipeError
+from tutelage.recipe_matching import LATER, MatchingRecipe, misfits
+from tutelage.recipe_part import Count, Name, Part, Positive, Share
 from tutelage.recipe_problems import problems
 
 Precision = Literal["fp32", "int8"]
@@ -25,31 +27,17 @@ TaskName = Literal["text-classification", "text-regression"]
 OutputLossName = Literal[
     "soft-cross-entropy", "kl", "logit-mse", "dkd", "dist", "standardised", "generalised-jsd", "huber"
 ]
-HiddenLossName = Literal["cosine", "mse", "patient", "relational", "similarity", "contrastive"]
 Decline = Literal["constant", "linear", "cosine", "1/t"]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
-Name = Annotated[str, Field(min_length=1)]
 
 
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-def _numbers(value: Any) -> Any:
-    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
-
-
 Sources = Annotated[list[Name], BeforeValidator(_as_list), Field(min_length=1)]
-Layers = Annotated[list[int], BeforeValidator(_numbers), Field(min_length=1)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=())
-
-
-class DataRecipe(_Part):
+class DataRecipe(Part):
     """Where the texts and labels are, and how they are made ready."""
 
     train: Sources = Field(
@@ -78,7 +66,7 @@ class DataRecipe(_Part):
     )
 
 
-class TrainingRecipe(_Part):
+class TrainingRecipe(Part):
     """What every training has in common."""
 
     epochs: Count = Field(3, description="passes over the training data")
@@ -155,7 +143,7 @@ class TeacherRecipe(TrainingRecipe):
         return self
 
 
-class StudentRecipe(TrainingRecipe):
+class StudentRecipe(MatchingRecipe, TrainingRecipe):
     """The small model, and how it learns from the teacher."""
 
     size: Literal["auto", "tiny", "small", "medium"] | None = Field(
@@ -189,13 +177,6 @@ class StudentRecipe(TrainingRecipe):
     loss: Literal["auto"] | OutputLossName = Field(
         "auto", description="how outputs follow the teacher's; auto: soft-cross-entropy for classes, huber for values"
     )
-    hidden: float = Field(1.0, ge=0, description="weight of matching the teacher's pooled hidden states; 0: off")
-    hidden_loss: HiddenLossName = Field("cosine", description="how hidden states follow the teacher's")
-    layer_map: Literal["uniform", "last"] | Layers = Field(
-        "uniform",
-        description="after which teacher layers (1 the first, 0 the embeddings) hidden states are matched: evenly "
-        "spread, the last ones, or one number for each student layer",
-    )
     freeze_embeddings: Literal["auto"] | bool = Field(
         "auto", description="leave the teacher's embeddings as they are; auto: when they were not projected"
     )
@@ -216,6 +197,8 @@ class StudentRecipe(TrainingRecipe):
             raise ValueError("give either a goal (keep, max_latency_ms, max_mb) or a size or shape, not both")
         if self.searches and isinstance(self.layer_map, list):
             raise ValueError("a goal tries students of several depths: take `layer_map: uniform` or `last`")
+        for problem in misfits(self):
+            raise ValueError(problem)
         return self
 
     def training(self) -> StudentRecipe:
@@ -229,7 +212,7 @@ class StudentRecipe(TrainingRecipe):
         return any(goal is not None for goal in (self.keep, self.max_latency_ms, self.max_mb))
 
 
-class CompressRecipe(_Part):
+class CompressRecipe(Part):
     """What happens to the student after training."""
 
     quantize: Literal["auto", "int8", "none"] = Field(
@@ -243,7 +226,7 @@ class CompressRecipe(_Part):
     cascade_loss: Share = Field(0.002, description="largest loss of validation score that a cascade may cost")
 
 
-class EvaluateRecipe(_Part):
+class EvaluateRecipe(Part):
     """How the figures are measured."""
 
     resamples: Annotated[int, Field(ge=100)] = Field(1000, description="bootstrap resamples behind each interval")
@@ -251,7 +234,7 @@ class EvaluateRecipe(_Part):
     speed_rows: Count = Field(512, description="test texts used to measure speed")
 
 
-class Recipe(_Part):
+class Recipe(Part):
     """The whole recipe."""
 
     task: TaskName = Field(description="what the model does, by Hugging Face's pipeline name where one exists")
@@ -267,6 +250,24 @@ class Recipe(_Part):
     output: Name = Field(description="folder of the run")
     seed: int = Field(0, ge=0, description="every random choice derives from it")
     threads: Count | None = Field(None, description="CPU threads; null: all cores")
+
+    @model_validator(mode="after")
+    def _tokens_correspond(self) -> Recipe:
+        if self.student.follows_tokens and self.data.long_text == "window":
+            raise ValueError(
+                "`data.long_text: window` reads a text more than once, and what is matched token by token "
+                "(student.hidden_of: token, attention, relations) needs each token once; take `long_text: truncate`"
+            )
+        return self
+
+
+def identity(settings: TrainingRecipe) -> dict[str, Any]:
+    """What a training is known by: keys that came later count only where they are used.
+
+    So what was trained before there were any is still found.
+    """
+    defaults = {name: StudentRecipe.model_fields[name].default for name in LATER}
+    return {name: value for name, value in settings.model_dump().items() if defaults.get(name, ...) != value}
 
 
 def load(source: str | Path | Mapping[str, Any]) -> Recipe:

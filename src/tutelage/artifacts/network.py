@@ -23,7 +23,7 @@ from tutelage.tasks import Array, Task
 from tutelage.text import normalise
 
 # Padded tokens in one forward pass without gradients. On CPU a batch that stays in the cache is fastest.
-_TOKENS_AT_ONCE = 2048
+TOKENS_AT_ONCE = 2048
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Network:
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]]:
         """Batches of (rows (B,), outputs (B, K), pooled hidden states (B, layers, width)), longest rows first."""
         self.model.eval()
-        for rows in by_length(tokens.lengths, tokens=_TOKENS_AT_ONCE):
+        for rows in by_length(tokens.lengths, tokens=TOKENS_AT_ONCE):
             with torch.inference_mode():
                 outputs, hidden = self.forward(self.collate(tokens, rows), layers=layers)
             yield rows, outputs.float().cpu().numpy(), hidden.float().cpu().numpy()
@@ -125,13 +125,28 @@ def forward(model: nn.Module, batch: Batch, *, layers: Sequence[int] = ()) -> tu
 
     Layer 0 is the embedding, layer L the last. Windows of one row are averaged.
     """
-    result = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, output_hidden_states=bool(layers))
+    return pooled(run(model, batch, states=bool(layers)), batch, layers=layers)
+
+
+def run(model: nn.Module, batch: Batch, *, states: bool) -> Any:
+    """What `transformers` answers to a batch, with or without all hidden states."""
+    return model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, output_hidden_states=states)
+
+
+def hidden_states(result: Any) -> Sequence[torch.Tensor]:
+    """(S, T, width) of each layer, 0 the embedding; `result` comes from `run`."""
+    # An encoder-decoder keeps two lists; what it understood of the text is in the encoder's.
+    found: Sequence[torch.Tensor] = result.get("hidden_states") or result["encoder_hidden_states"]
+    return found
+
+
+def pooled(result: Any, batch: Batch, *, layers: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Outputs and averaged hidden states of what `run` gave: see `forward`."""
     outputs = batch.pool(result.logits)
     if not layers:
         return outputs, outputs.new_zeros((batch.rows, 0, 0))
     mask = batch.attention_mask.unsqueeze(-1).to(outputs.dtype)
-    # An encoder-decoder keeps two lists; what it understood of the text is in the encoder's.
-    found = result.get("hidden_states") or result["encoder_hidden_states"]
+    found = hidden_states(result)
     states = [(found[layer] * mask).sum(1) / mask.sum(1) for layer in layers]
     return outputs, batch.pool(torch.stack(states, dim=1))
 

@@ -17,7 +17,7 @@ from tutelage.artifacts.corpus import Split
 from tutelage.artifacts.network import Network, forward, weights_fingerprint
 from tutelage.artifacts.tokens import Tokens
 from tutelage.progress import Progress
-from tutelage.recipe import TrainingRecipe
+from tutelage.recipe import TrainingRecipe, identity
 from tutelage.training import checkpoint, head
 from tutelage.training.frozen import frozen_prefix
 from tutelage.training.lean import needed_positions, used_embeddings
@@ -108,7 +108,7 @@ def fingerprint(network: Network, settings: TrainingRecipe, *more: object) -> st
     """Names a training by its initial weights, its settings, and whatever else it depends on."""
     frozen = [name for name, p in network.model.named_parameters() if not p.requires_grad]
     return storage.fingerprint_of(
-        weights_fingerprint(network.model), settings.model_dump(), frozen, [str(thing) for thing in more]
+        weights_fingerprint(network.model), identity(settings), frozen, [str(thing) for thing in more]
     )
 
 
