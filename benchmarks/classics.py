@@ -6,6 +6,7 @@ python benchmarks/classics.py [--rows 1500] [--seeds 0 1 2] [--recipes distilber
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import tempfile
 import time
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 
 import ledger
-from tutelage import demo
+from tutelage import demo, storage
 from tutelage import recipe as recipes
 from tutelage.artifacts.corpus import Corpus, Split
 from tutelage.artifacts.network import Network
@@ -106,16 +107,29 @@ def table(found: list[dict[str, dict[str, float]]], names: list[str], seeds: lis
     return lines
 
 
+def kept(file: Path | None, names: list[str], rows: int, seed: int, terminal: Terminal) -> dict[str, dict[str, float]]:
+    """What an earlier call found for a seed, or what is found now."""
+    before = json.loads(file.read_text()) if file and file.exists() else {}
+    key = json.dumps([sorted(names), rows, seed])
+    if key not in before:
+        before[key] = one(names, rows, seed, terminal)
+        if file:
+            storage.write_json(file, before)
+    found: dict[str, dict[str, float]] = before[key]
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=1500)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
     parser.add_argument("--dry", action="store_true", help="print the table and leave RESULTS.md as it is")
+    parser.add_argument("--keep", type=Path, help="a JSON file for each seed's scores, so that a next call goes on")
     given = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
     terminal = Terminal()
-    found = [one(given.recipes, given.rows, seed, terminal) for seed in given.seeds]
+    found = [kept(given.keep, given.recipes, given.rows, seed, terminal) for seed in given.seeds]
     teachers = ", ".join(f"{100 * each['teacher']['teacher']:.2f}" for each in found)
     lines = table(found, given.recipes, given.seeds)
     if given.dry:

@@ -40,3 +40,19 @@ def test_a_layer_map_that_cannot_be_is_refused_before_the_teacher_is_trained(
     given = tiny_recipe.recipe(reviews, bert, tmp_path / "run", student={"layer_map": [2, 9]})
     refused(ModelError, r"`student.layer_map: \[2, 9\]`", given)
     assert not (tmp_path / "run" / "teacher").exists()
+
+
+def test_attention_of_other_heads_is_refused_before_the_teacher_is_trained(
+    reviews: Path, bert: Path, tmp_path: Path
+) -> None:
+    given = tiny_recipe.recipe(
+        reviews, bert, tmp_path / "run", student={"attention": 1, "width": 24, "heads": 3, "size": None, "layers": 2}
+    )
+    refused(ModelError, "the student has 3 and the teacher 4", given)
+    assert not (tmp_path / "run" / "teacher").exists()
+
+
+def test_windows_leave_nothing_behind_where_tokens_are_matched(reviews: Path, bert: Path, tmp_path: Path) -> None:
+    given = tiny_recipe.recipe(reviews, bert, tmp_path / "run", student={"relations": 1}, data={"long_text": "window"})
+    refused(RecipeError, "reads a text more than once", given)
+    assert not (tmp_path / "run").exists()
