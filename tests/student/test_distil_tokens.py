@@ -300,3 +300,14 @@ def test_a_trimmed_vocabulary_splits_the_texts_as_the_teachers(teacher: Network,
     settings = recipe(relations=1)
     transfer = distil.transfer_set(student, [ROWS], told(teacher, plan_of(teacher, SAME, settings), tmp_path))
     assert transfer.tokens.lengths.tolist() == teacher.tokenize(TEXTS).lengths.tolist()
+    assert transfer.tokens.flat.tolist() != teacher.tokenize(TEXTS).flat.tolist()  # other numbers, the same words
+
+
+def test_as_many_tokens_are_not_enough(teacher: Network) -> None:
+    """What counts is where a text is split, not into how many pieces, nor how they are numbered."""
+    words = vocabulary.trim(teacher.tokenizer, [teacher.tokenize(TEXTS)])
+    other = replace(teacher, tokenizer=words.tokenizer)
+    texts = ["a good film", "a film good", "good"]
+    same = teacher.splits(teacher.tokenize(texts))
+    assert same.tolist() == other.splits(other.tokenize(texts)).tolist()
+    assert len(set(same.tolist())) == 3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import json
 import logging
 from collections.abc import Iterator, Sequence
@@ -83,6 +85,14 @@ class Network:
         """Texts as ragged ids."""
         return tokenize(texts, self.tokenizer.backend_tokenizer, self.reading, pad=self.pad)
 
+    def splits(self, tokens: Tokens) -> NDArray[np.uint64]:
+        """(N,): a hash of the spelling of each row's tokens, equal where two tokenizers split a text alike."""
+        names = self.tokenizer.convert_ids_to_tokens(list(range(len(self.tokenizer))))
+        spelled = np.array([_number(str(name).encode()) for name in names], dtype=np.uint64)
+        ends = tokens.start[tokens.first]
+        rows = [spelled[tokens.flat[begin:end]].tobytes() for begin, end in itertools.pairwise(ends.tolist())]
+        return np.array([_number(row) for row in rows], dtype=np.uint64)
+
     def collate(self, tokens: Tokens, rows: NDArray[np.int64]) -> Batch:
         """Some rows, padded, on the model's device."""
         return collate(tokens, rows, device=self.model.device)
@@ -151,10 +161,12 @@ def pooled(result: Any, batch: Batch, *, layers: Sequence[int]) -> tuple[torch.T
     return outputs, batch.pool(torch.stack(states, dim=1))
 
 
+def _number(content: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
+
+
 def weights_fingerprint(model: nn.Module) -> str:
     """A hash of every weight and its name: equal models, equal fingerprints."""
-    import hashlib
-
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         digest.update(json.dumps([name, list(value.shape), str(value.dtype)]).encode())

@@ -51,8 +51,9 @@ class Recording:
             ("outputs", "<f4", (self.outputs,)),
             ("hidden", "<f2", (len(self.layers), self.width)),
         ]
-        # Where its tokens are, among those of its shard.
-        return np.dtype([*fields, ("start", "<i8"), ("count", "<i8")] if self.channels else fields)
+        # Where its tokens are, among those of its shard, and how they split the text: see `Network.splits`.
+        places: list[Any] = [("start", "<i8"), ("count", "<i8"), ("split", "<u8")]
+        return np.dtype([*fields, *places] if self.channels else fields)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -174,11 +175,11 @@ class Signals:
         ]
         return np.concatenate([np.empty((0, len(lanes), self.recording.token_width), dtype=np.float16), *parts])
 
-    def counts(self, rows: NDArray[np.int64], keys: NDArray[np.void]) -> NDArray[np.int64]:
-        """Tokens (N,) of as many rows as there are, as the teacher reads them."""
+    def splits(self, rows: NDArray[np.int64], keys: NDArray[np.void]) -> NDArray[np.uint64]:
+        """How the teacher splits as many texts (N,) as there are into tokens: see `Network.splits`."""
         narrow = self.only((), self.recording.channels)
-        parts = [narrow.take(rows[part], keys[part])["count"] for part in _in_parts(len(rows))]
-        return np.concatenate([np.empty(0, dtype=np.int64), *parts])
+        parts = [narrow.take(rows[part], keys[part])["split"] for part in _in_parts(len(rows))]
+        return np.concatenate([np.empty(0, dtype=np.uint64), *parts])
 
     def outputs(self, rows: NDArray[np.int64], keys: NDArray[np.void]) -> NDArray[np.float32]:
         """The outputs (B, K) alone, of as many rows as there are."""

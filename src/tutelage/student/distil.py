@@ -55,7 +55,7 @@ class Transfer:
 def transfer_set(student: Network, splits: Sequence[Split], signals: Signals) -> Transfer:
     """Put the training texts and all unlabelled ones together.
 
-    Raises `ModelError` where tokens are to be matched and student and teacher do not read a text as as many.
+    Raises `ModelError` where tokens are to be matched and student and teacher do not split every text alike.
     """
     keys = np.concatenate([split.keys for split in splits])
     transfer = Transfer(
@@ -66,23 +66,17 @@ def transfer_set(student: Network, splits: Sequence[Split], signals: Signals) ->
         signals.find(keys),
     )
     if signals.recording.channels:
-        _check_tokens(transfer, signals, splits)
+        ours, theirs = student.splits(transfer.tokens), signals.splits(transfer.signal_rows, keys)
+        other = np.flatnonzero((ours != theirs) | (np.diff(transfer.tokens.first) != 1))
+        if len(other):
+            text = [text for split in splits for text in split.texts()][int(other[0])]
+            raise ModelError(
+                f"{len(other)} texts are not the same tokens to student and teacher, the first: {text[:80]!r}",
+                expected="equal tokens, since hidden states, attention or relations are matched token by token",
+                cure="leave out `student.vocabulary_size` or take `student.vocabulary: keep`; or match averages over "
+                "texts (`hidden_of: text`, `attention: 0`, `relations: 0`)",
+            )
     return transfer
-
-
-def _check_tokens(transfer: Transfer, signals: Signals, splits: Sequence[Split]) -> None:
-    ours, theirs = transfer.tokens.lengths, signals.counts(transfer.signal_rows, transfer.keys)
-    other = np.flatnonzero((ours != theirs) | (np.diff(transfer.tokens.first) != 1))
-    if len(other):
-        row = int(other[0])
-        text = [text for split in splits for text in split.texts()][row]
-        raise ModelError(
-            f"{len(other)} texts are not the same tokens to student and teacher, the first: {text[:80]!r}, "
-            f"{ours[row]} tokens to the student and {theirs[row]} to the teacher",
-            expected="equal tokens, since hidden states, attention or relations are matched token by token",
-            cure="take `student.vocabulary: keep` and `data.long_text: truncate`, or match averages over texts "
-            "(`hidden_of: text`, `attention: 0`, `relations: 0`)",
-        )
 
 
 def distil(

@@ -93,7 +93,7 @@ def _records(
     records["key"] = keys
     states = None
     if recording.channels:
-        records["count"] = tokens.lengths
+        records["count"], records["split"] = tokens.lengths, network.splits(tokens)
         records["start"] = np.cumsum(tokens.lengths) - tokens.lengths
         states = np.empty((len(tokens.flat), len(recording.channels), recording.token_width), dtype=np.float16)
     finite = np.ones(len(texts), dtype=bool)
