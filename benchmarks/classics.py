@@ -1,4 +1,4 @@
-"""Claim 5: the classical recipes of `examples/` keep their own order: labels < soft targets < layers too.
+"""The classical recipes of `examples/` keep their own order: labels < soft targets < layers too.
 
 python benchmarks/classics.py [--rows 1500] [--seeds 0 1 2] [--recipes distilbert tinybert minilm]
 """
@@ -139,7 +139,7 @@ def main() -> None:
         print("\n".join([f"teachers: {teachers}", *lines]))
         return
     ledger.record(
-        "5. Classical recipes",
+        "Classical recipes",
         f"python benchmarks/classics.py --rows {given.rows} --seeds {' '.join(map(str, given.seeds))}",
         [
             f"Accuracy in percent on 2,568 movie sentences; {given.rows:,} to learn from. Teacher MiniLM, two epochs: "
