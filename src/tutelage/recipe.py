@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from tutelage import yaml_text
 from tutelage.errors import RecipeError
 from tutelage.recipe_problems import problems
+from tutelage.recipe_training import Count, Part, Positive, Share, TrainingRecipe
 
 Precision = Literal["fp32", "int8"]
 StrategyName = Literal["full", "last-n", "head", "gradual", "bitfit", "lora", "dora", "adalora", "ia3", "adapter"]
@@ -27,9 +28,7 @@ OutputLossName = Literal[
 ]
 HiddenLossName = Literal["cosine", "mse", "patient", "relational", "similarity", "contrastive"]
 Decline = Literal["constant", "linear", "cosine", "1/t"]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
+Portion = Annotated[float, Field(gt=0, le=1)]
 Name = Annotated[str, Field(min_length=1)]
 
 
@@ -45,11 +44,7 @@ Sources = Annotated[list[Name], BeforeValidator(_as_list), Field(min_length=1)]
 Layers = Annotated[list[int], BeforeValidator(_numbers), Field(min_length=1)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=())
-
-
-class DataRecipe(_Part):
+class DataRecipe(Part):
     """Where the texts and labels are, and how they are made ready."""
 
     train: Sources = Field(
@@ -76,23 +71,6 @@ class DataRecipe(_Part):
         "truncate",
         description="a longer text is cut, or read in overlapping windows whose answers are averaged",
     )
-
-
-class TrainingRecipe(_Part):
-    """What every training has in common."""
-
-    epochs: Count = Field(3, description="passes over the training data")
-    learning_rate: Positive = Field(1e-4, description="peak learning rate")
-    batch_size: Count = Field(
-        32, description="rows behind each step; when memory does not suffice they are taken in parts"
-    )
-    weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay of AdamW")
-    warmup: Share = Field(0.1, description="share of the steps in which the learning rate rises")
-    patience: Count | None = Field(2, description="stop after so many epochs without a better validation score")
-    dropout: Share = Field(0.0, description="0 is faster and, for short fine-tuning, as good")
-    clip: Positive = Field(1.0, description="largest gradient norm")
-    on_nan: Literal["stop", "skip"] = Field("stop", description="what to do with a loss that is not finite")
-    checkpoint_minutes: Positive = Field(5.0, description="time between checkpoints inside an epoch")
 
 
 # Peak learning rates where the recipe gives none: the fewer weights learn, the further each may go. Starting points
@@ -161,7 +139,7 @@ class StudentRecipe(TrainingRecipe):
     size: Literal["auto", "tiny", "small", "medium"] | None = Field(
         "auto", description="a ready-made shape; null with layers / width given"
     )
-    keep: Annotated[float, Field(gt=0, le=1)] | None = Field(
+    keep: Portion | None = Field(
         None, description="search the cheapest student that keeps this share of the teacher's score; null: no search"
     )
     keep_confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(
@@ -199,6 +177,19 @@ class StudentRecipe(TrainingRecipe):
     freeze_embeddings: Literal["auto"] | bool = Field(
         "auto", description="leave the teacher's embeddings as they are; auto: when they were not projected"
     )
+    curriculum: Literal["confidence", "length", "loss"] | None = Field(
+        None,
+        description="begin with easy texts, by the teacher's confidence, their length, or the teacher's loss on the "
+        "label; null: all texts from the start",
+    )
+    curriculum_order: Literal["easy-first", "hard-first"] = Field(
+        "easy-first", description="hard-first is the control experiment"
+    )
+    curriculum_pacing: Literal["linear", "root", "step"] = Field(
+        "root", description="how the share of the texts that may be drawn grows"
+    )
+    curriculum_start: Portion = Field(0.25, description="share of the texts that may be drawn at first")
+    curriculum_end: Portion = Field(0.5, description="share of all steps after which every text may be drawn")
     wide: Literal["auto"] | bool = Field(
         "auto", description="a linear part over tokens and their pairs beside the layers; auto: where validation gains"
     )
@@ -229,7 +220,7 @@ class StudentRecipe(TrainingRecipe):
         return any(goal is not None for goal in (self.keep, self.max_latency_ms, self.max_mb))
 
 
-class CompressRecipe(_Part):
+class CompressRecipe(Part):
     """What happens to the student after training."""
 
     quantize: Literal["auto", "int8", "none"] = Field(
@@ -243,7 +234,7 @@ class CompressRecipe(_Part):
     cascade_loss: Share = Field(0.002, description="largest loss of validation score that a cascade may cost")
 
 
-class EvaluateRecipe(_Part):
+class EvaluateRecipe(Part):
     """How the figures are measured."""
 
     resamples: Annotated[int, Field(ge=100)] = Field(1000, description="bootstrap resamples behind each interval")
@@ -251,7 +242,7 @@ class EvaluateRecipe(_Part):
     speed_rows: Count = Field(512, description="test texts used to measure speed")
 
 
-class Recipe(_Part):
+class Recipe(Part):
     """The whole recipe."""
 
     task: TaskName = Field(description="what the model does, by Hugging Face's pipeline name where one exists")

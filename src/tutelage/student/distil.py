@@ -8,7 +8,7 @@ compared is in `losses/`, how alpha may fall on the way in `decline.py`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from tutelage.artifacts.signals import Signals
 from tutelage.artifacts.tokens import Tokens, join
 from tutelage.progress import Progress
 from tutelage.recipe import StudentRecipe
-from tutelage.student import decline, losses
+from tutelage.student import curriculum, decline, losses
 from tutelage.student.losses import HIDDEN_LOSSES
 from tutelage.training import checkpoint, supervised
 from tutelage.training.lean import needed_positions, used_embeddings
@@ -105,7 +105,7 @@ def distil(
         work = Work(
             "Distilling the student",
             name,
-            supervised.batches(tokens, settings, seed),
+            _batches(student, transfer, signals, settings, seed),
             _loss(student, replace(transfer, tokens=tokens), signals, settings),
             supervised.validator(student, judged, validation.targets),
             compares_rows=of_outputs.compares_rows or (bool(learner.bridges) and of_states.compares_rows),
@@ -113,6 +113,21 @@ def distil(
         state = train(learner, work, settings, seed=seed, folder=folder, progress=progress)
     supervised.finish(student, validation)
     return state
+
+
+def _batches(
+    student: Network, transfer: Transfer, signals: Signals, settings: StudentRecipe, seed: int
+) -> Callable[[int], list[NDArray[np.int64]]]:
+    """The plan of the training: all texts in every epoch, unless there is a curriculum."""
+    if settings.curriculum is None:
+        return supervised.batches(transfer.tokens, settings, seed)
+    known = curriculum.Known(
+        student,
+        transfer.tokens.lengths,
+        transfer.targets,
+        lambda: signals.outputs(transfer.signal_rows, transfer.keys),
+    )
+    return curriculum.batches(known, settings, seed)
 
 
 def _positions(

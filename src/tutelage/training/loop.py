@@ -27,7 +27,7 @@ from torch import nn
 
 from tutelage.errors import TrainingError
 from tutelage.progress import Bar, Progress
-from tutelage.recipe import TrainingRecipe
+from tutelage.recipe_training import TrainingRecipe
 from tutelage.training import checkpoint, guard
 from tutelage.training.interruption import deferred
 from tutelage.training.optimizer import adamw

@@ -17,7 +17,7 @@ from tutelage.artifacts.corpus import Split
 from tutelage.artifacts.network import Network, forward, weights_fingerprint
 from tutelage.artifacts.tokens import Tokens
 from tutelage.progress import Progress
-from tutelage.recipe import TrainingRecipe
+from tutelage.recipe_training import TrainingRecipe
 from tutelage.training import checkpoint, head
 from tutelage.training.frozen import frozen_prefix
 from tutelage.training.lean import needed_positions, used_embeddings
