@@ -39,7 +39,7 @@ from tutelage.student import build, initialise, widen
 from tutelage.student.build import Shape
 from tutelage.tasks import TASKS
 from tutelage.teacher import fine_tune, load
-from tutelage.training import supervised
+from tutelage.training import supervised, until
 from tutelage.workshop import Bench, Learned, Made, Workshop
 
 
@@ -137,7 +137,8 @@ class _Story:
             vars(self.reading),
             self.recipe.seed,
         )
-        if self.folder.done("teacher", fingerprint, folder) is None:
+        kept = self.folder.done("teacher", fingerprint, folder)
+        if kept is None:
             started = time.monotonic()
             network, fitted = load.load(recipe.model, corpus.task, self.reading, seed=self.recipe.seed)
             self._shape(network)
@@ -151,7 +152,10 @@ class _Story:
                 progress=self.progress,
             )
             network.save(folder)
-            self.folder.finish("teacher", fingerprint, started=started, history=history)
+            told = until.told(until.goal(recipe.until, corpus.task), history, epochs=recipe.epochs)
+            kept = self.folder.finish("teacher", fingerprint, started=started, history=history, **told)
+        for warning in kept.get("warnings", []):
+            self.progress.warn(warning)
         return fingerprint, Network.load(folder, corpus.task, self.reading)
 
     def _workshop(self, corpus: Corpus) -> Workshop:

@@ -85,6 +85,8 @@ _RATES: dict[str, float] = {
     "ia3": 3e-3,
     "adapter": 5e-4,
 }
+# Epochs at most for a teacher that is to reach a level.
+_MOST_EPOCHS = 10
 # Strategies known by name that no folder could deliver.
 _NOT_PLAIN = {
     "prefix": "keys and values in front of every layer",
@@ -105,6 +107,20 @@ class TeacherRecipe(TrainingRecipe):
     learning_rate: Positive = Field(
         1e-4, description="peak learning rate; left out, the strategy's own (this one: full and last-n)"
     )
+
+    until: Annotated[dict[Name, float], Field(min_length=1)] | None = Field(
+        None,
+        description="stop at the first epoch whose validation reaches these levels of the task's metrics, such as "
+        "`{accuracy: 0.9}`; `epochs`, then 10 where it is left out, are the most",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_time(cls, value: Any) -> Any:
+        """A level that is to be reached may take longer than what suffices otherwise."""
+        if isinstance(value, dict) and value.get("until") is not None and "epochs" not in value:
+            return {**value, "epochs": _MOST_EPOCHS}
+        return value
 
     @model_validator(mode="before")
     @classmethod

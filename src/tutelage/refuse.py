@@ -8,6 +8,7 @@ from tutelage.errors import RecipeError
 from tutelage.recipe import Recipe
 from tutelage.student import curriculum, losses
 from tutelage.tasks import Task
+from tutelage.training import until
 
 
 def unfit(recipe: Recipe, task: Task | type[Task]) -> None:
@@ -15,6 +16,8 @@ def unfit(recipe: Recipe, task: Task | type[Task]) -> None:
     looks: list[Callable[[], object]] = [
         lambda: losses.choose(recipe.student.loss, task),
         lambda: curriculum.refuse_unfit(recipe.student, task),
+        # What a task measures is known when its labels are.
+        lambda: until.goal(recipe.teacher.until, task) if isinstance(task, Task) else None,
     ]
     problems: list[str] = []
     for look in looks:

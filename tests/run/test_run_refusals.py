@@ -53,3 +53,11 @@ def test_everything_that_does_not_fit_the_task_is_told_at_once(reviews: Path, be
     )
     refused(RecipeError, r"(?s)2 problems.*student.loss.*student.curriculum: 'confidence' does not fit", given)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_level_of_a_metric_that_there_is_not_is_refused_before_the_teacher_is_trained(
+    reviews: Path, bert: Path, tmp_path: Path
+) -> None:
+    given = tiny_recipe.recipe(reviews, bert, tmp_path / "run", teacher={"until": {"bleu": 0.3}})
+    refused(RecipeError, r"teacher.until: 'bleu' is no metric of text-classification; these are: accuracy", given)
+    assert not (tmp_path / "run" / "teacher").exists()

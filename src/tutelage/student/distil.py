@@ -107,7 +107,7 @@ def distil(
             name,
             _batches(student, transfer, signals, settings, seed),
             _loss(student, replace(transfer, tokens=tokens), signals, settings),
-            supervised.validator(student, judged, validation.targets),
+            supervised.Exam(student, judged, validation.targets).score,
             compares_rows=of_outputs.compares_rows or (bool(learner.bridges) and of_states.compares_rows),
         )
         state = train(learner, work, settings, seed=seed, folder=folder, progress=progress)

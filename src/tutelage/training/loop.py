@@ -51,6 +51,10 @@ class Work:
     """Sum of the losses of some rows, a scalar tensor, when a share (0 to 1) of all steps is done."""
     validate: Callable[[nn.Module], float] | None = None
     """Validation score, higher is better."""
+    figures: Callable[[], dict[str, float]] = dict
+    """More of the validation that was just asked for, for the history."""
+    enough: Callable[[dict[str, float]], bool] = lambda _: False
+    """Whether what the history keeps of an epoch ends the training; its weights are then the ones that are kept."""
     count: Callable[[Rows], int] = len
     """Real targets in some rows."""
     compares_rows: bool = False
@@ -223,30 +227,34 @@ class _Training:
     def _end_epoch(self) -> None:
         state = self.state
         total, count = state.running
-        record = {"epoch": float(state.epoch + 1), "loss": total / max(count, 1.0)}
+        record, enough = {"epoch": float(state.epoch + 1), "loss": total / max(count, 1.0)}, False
         state.running = [0.0, 0.0]
         state.epoch += 1
         if self.work.validate is not None:
             self.bare.eval()
             score = self.work.validate(self.bare)
-            self._judge(score, record)
+            record |= self.work.figures()
+            enough = self._judge(score, record)
         state.history.append(record)
         patience = self.settings.patience
         tired = patience is not None and state.since_best >= patience
-        state.finished = tired or state.epoch >= self.settings.epochs
+        state.finished = enough or tired or state.epoch >= self.settings.epochs
 
-    def _judge(self, score: float, record: dict[str, float]) -> None:
+    def _judge(self, score: float, record: dict[str, float]) -> bool:
+        """Keep the weights if they are the best so far; returns whether they are good enough to end with."""
         state = self.state
         if not np.isfinite(score):
             self.progress.warn(f"{self.work.title}: the validation score is {score}; never kept as best")
             state.since_best += 1
-            return
+            return False
         record["score"] = score
-        if state.best_score is None or score > state.best_score:
+        enough = self.work.enough(record)
+        if enough or state.best_score is None or score > state.best_score:
             state.best_score, state.best_step, state.since_best = score, state.step, 0
             checkpoint.save_best(self.folder, state, self.bare)
         else:
             state.since_best += 1
+        return enough
 
     def _save(self) -> None:
         if self.accelerator.is_main_process:

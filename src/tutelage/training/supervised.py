@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from tutelage.training.frozen import frozen_prefix
 from tutelage.training.lean import needed_positions, used_embeddings
 from tutelage.training.loop import Loss, Work, train
 from tutelage.training.regime import Regime
+from tutelage.training.until import Goal
 
 
 def units(network: Network) -> tuple[float, float]:
@@ -37,17 +39,30 @@ def standardised(network: Network, targets: NDArray[np.float64]) -> torch.Tensor
     return torch.from_numpy((targets - centre) / spread).float()
 
 
-def validator(network: Network, tokens: Tokens, targets: NDArray[np.float64]) -> Callable[[nn.Module], float]:
-    """The headline score on some rows, higher is better, for a network whose head is still in training units."""
-    metric = network.task.headline
-    centre, spread = units(network)
+@dataclass
+class Exam:
+    """Validation rows, answered once an epoch by a network whose head is still in training units."""
 
-    def validate(_: nn.Module) -> float:
-        predictions = network.task.predict(network.outputs(tokens) * spread + centre)
-        score = metric.compute(predictions, targets)
+    network: Network
+    tokens: Tokens
+    targets: NDArray[np.float64]
+    goal: Goal | None = None
+
+    def score(self, _: nn.Module) -> float:
+        """The headline score, higher is better."""
+        metric = self.network.task.headline
+        centre, spread = units(self.network)
+        self.predictions = self.network.task.predict(self.network.outputs(self.tokens) * spread + centre)
+        score = metric.compute(self.predictions, self.targets)
         return score if metric.higher_is_better else -score
 
-    return validate
+    def figures(self) -> dict[str, float]:
+        """What the goal asks for, of the same answers."""
+        return self.goal.figures(self.predictions, self.targets) if self.goal else {}
+
+    def enough(self, record: dict[str, float]) -> bool:
+        """Whether an epoch reached the goal."""
+        return self.goal is not None and self.goal.reached(record)
 
 
 def fit_labels(
@@ -61,9 +76,11 @@ def fit_labels(
     folder: Path,
     progress: Progress,
     regime: Regime | None = None,
+    goal: Goal | None = None,
 ) -> checkpoint.State:
     """Train a network on labels, then fold calibration and units into its head.
 
+    A `goal` that validation reaches ends the training at once.
     What is frozen below the first trained layer is computed once, unless there is only one epoch to use it in.
     """
     name = fingerprint(network, settings, seed, train_split.fingerprint, validation.fingerprint)
@@ -74,6 +91,7 @@ def fit_labels(
             kept = lean.enter_context(frozen_prefix(network, texts, folder=folder / "frozen", progress=progress))
         tokens, judged = kept or lean.enter_context(used_embeddings(network, texts))
         lean.enter_context(needed_positions(network, tokens, dropout=settings.dropout))
+        exam = Exam(network, judged, validation.targets, goal)
         work = Work(
             title,
             # Checkpoints that hold only what is trained are not those of the whole.
@@ -81,7 +99,9 @@ def fit_labels(
             # By the lengths of the texts, whatever is left of them to compute: the same batches either way.
             batches(texts[0], settings, seed),
             _label_loss(network, tokens, standardised(network, train_split.targets)),
-            validator(network, judged, validation.targets),
+            exam.score,
+            exam.figures,
+            exam.enough,
             regime=regime or Regime(),
         )
         state = train(network.model, work, settings, seed=seed, folder=folder, progress=progress)
