@@ -33,6 +33,7 @@ from tutelage.student import build, initialise
 from tutelage.student.build import Shape
 from tutelage.tasks import TASKS
 from tutelage.teacher import fine_tune, load, strategies
+from tutelage.training import regular
 from tutelage.training.frozen import frozen_prefix
 from tutelage.training.loop import set_dropout
 
@@ -146,11 +147,20 @@ def _cost(network: Network, tokens: Tokens, settings: TrainingRecipe) -> Cost:
     reading = _fastest(read) / count
     with (
         tempfile.TemporaryDirectory(prefix="tutelage-") as name,
-        frozen_prefix(network, [some], folder=Path(name), progress=Silent()) as kept,
+        _kept(network, some, Path(name), settings) as kept,
     ):
-        training = _fastest(lambda: learn(kept[0] if kept else some)) / count
+        training = regular.cost(settings) * _fastest(lambda: learn(kept[0] if kept else some)) / count
     width = int(network.model.config.hidden_size)
     return Cost(training, reading, 4 * network.parameters, 4 * width if kept else 0)
+
+
+def _kept(
+    network: Network, some: Tokens, folder: Path, settings: TrainingRecipe
+) -> AbstractContextManager[list[Tokens] | None]:
+    """What frozen layers say of some texts, where a training would keep it."""
+    if regular.moves_tokens(settings):
+        return nullcontext()
+    return frozen_prefix(network, [some], folder=folder, progress=Silent())
 
 
 def _fastest(work: Callable[[], None]) -> float:

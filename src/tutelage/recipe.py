@@ -16,8 +16,9 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 
 from tutelage import yaml_text
 from tutelage.errors import RecipeError
+from tutelage.recipe_parts import Count, Name, Part, Positive, Share, Sources
 from tutelage.recipe_problems import problems
-from tutelage.recipe_training import Count, Part, Positive, Share, TrainingRecipe
+from tutelage.recipe_training import LabelRecipe, TrainingRecipe
 
 Precision = Literal["fp32", "int8"]
 StrategyName = Literal["full", "last-n", "head", "gradual", "bitfit", "lora", "dora", "adalora", "ia3", "adapter"]
@@ -29,18 +30,12 @@ OutputLossName = Literal[
 HiddenLossName = Literal["cosine", "mse", "patient", "relational", "similarity", "contrastive"]
 Decline = Literal["constant", "linear", "cosine", "1/t"]
 Portion = Annotated[float, Field(gt=0, le=1)]
-Name = Annotated[str, Field(min_length=1)]
-
-
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
 
 
 def _numbers(value: Any) -> Any:
     return [value] if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-Sources = Annotated[list[Name], BeforeValidator(_as_list), Field(min_length=1)]
 Layers = Annotated[list[int], BeforeValidator(_numbers), Field(min_length=1)]
 
 
@@ -94,7 +89,7 @@ _NOT_PLAIN = {
 }
 
 
-class TeacherRecipe(TrainingRecipe):
+class TeacherRecipe(LabelRecipe):
     """The large model."""
 
     model: str = Field("minilm", description="'minilm' (packaged), a local folder, or a hub id")
@@ -139,6 +134,12 @@ class TeacherRecipe(TrainingRecipe):
                 "one; lora, ia3 and adapter train few weights too and merge without a trace"
             )
         return value
+
+    @model_validator(mode="after")
+    def _can_be_averaged(self) -> TeacherRecipe:
+        if self.strategy == "adalora" and (self.ema or self.swa):
+            raise ValueError("`strategy: adalora` switches directions off, and an average would switch them on again")
+        return self
 
     @model_validator(mode="after")
     def _says_how_many_layers(self) -> TeacherRecipe:

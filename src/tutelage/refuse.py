@@ -8,7 +8,7 @@ from tutelage.errors import RecipeError
 from tutelage.recipe import Recipe
 from tutelage.student import curriculum, losses
 from tutelage.tasks import Task
-from tutelage.training import until
+from tutelage.training import regular, until
 
 
 def unfit(recipe: Recipe, task: Task | type[Task]) -> None:
@@ -16,6 +16,7 @@ def unfit(recipe: Recipe, task: Task | type[Task]) -> None:
     looks: list[Callable[[], object]] = [
         lambda: losses.choose(recipe.student.loss, task),
         lambda: curriculum.refuse_unfit(recipe.student, task),
+        lambda: regular.refuse_unfit(recipe.teacher, task),
         # What a task measures is known when its labels are.
         lambda: until.goal(recipe.teacher.until, task) if isinstance(task, Task) else None,
     ]

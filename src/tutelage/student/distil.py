@@ -29,9 +29,10 @@ from tutelage.progress import Progress
 from tutelage.recipe import StudentRecipe
 from tutelage.student import curriculum, decline, losses
 from tutelage.student.losses import HIDDEN_LOSSES
-from tutelage.training import checkpoint, supervised
+from tutelage.training import checkpoint, regular, supervised
 from tutelage.training.lean import needed_positions, used_embeddings
 from tutelage.training.loop import Loss, Work, train
+from tutelage.training.regular.turn import Answer, Turn
 
 
 @dataclass(frozen=True)
@@ -145,18 +146,22 @@ def _loss(student: Network, transfer: Transfer, signals: Signals, settings: Stud
     temperature = settings.temperature
 
     def loss(model: nn.Module, rows: NDArray[np.int64], done: float) -> torch.Tensor:
-        alpha = decline.alpha(settings, done)
-        outputs, hidden = model(student.collate(transfer.tokens, rows))
+        alpha, batch = decline.alpha(settings, done), student.collate(transfer.tokens, rows)
         told = signals.take(transfer.signal_rows[rows], transfer.keys[rows])
-        said = torch.from_numpy((told["outputs"] - centre) / spread).to(outputs)
-        labels = targets[rows].to(outputs.device)
-        total = alpha * temperature**2 * of_outputs(outputs, said, labels, temperature).sum()
-        if alpha < 1:
-            known = ~labels.isnan()
-            total = total + (1 - alpha) * student.task.label_loss(outputs[known], labels[known]).sum()
-        if hidden.shape[1]:
-            goal = torch.from_numpy(told["hidden"].astype(np.float32)).to(outputs)
-            total = total + settings.hidden * of_states(hidden, goal).sum()
-        return total
+
+        def judge(answer: Answer) -> torch.Tensor:
+            outputs, hidden = answer
+            said = torch.from_numpy((told["outputs"] - centre) / spread).to(outputs)
+            labels = targets[rows].to(outputs.device)
+            total = alpha * temperature**2 * of_outputs(outputs, said, labels, temperature).sum()
+            if alpha < 1:
+                known = ~labels.isnan()
+                total = total + (1 - alpha) * student.task.label_loss(outputs[known], labels[known]).sum()
+            if hidden.shape[1]:
+                goal = torch.from_numpy(told["hidden"].astype(np.float32)).to(outputs)
+                total = total + settings.hidden * of_states(hidden, goal).sum()
+            return total
+
+        return regular.loss(Turn(student, batch, lambda: model(batch), judge), settings)
 
     return loss

@@ -10,7 +10,7 @@ from tutelage.errors import ModelError
 from tutelage.progress import Progress
 from tutelage.recipe import TeacherRecipe
 from tutelage.teacher import strategies
-from tutelage.training import supervised, until
+from tutelage.training import regular, supervised, until
 
 History = list[dict[str, float]]
 
@@ -61,5 +61,6 @@ def fine_tune(
             progress=progress,
             regime=prepared.regime,
             goal=until.goal(settings.until, network.task),
+            lesson=regular.lesson(settings, network.task, corpus["train"].targets),
         )
     return state.history

@@ -28,10 +28,10 @@ from torch import nn
 from tutelage.errors import TrainingError
 from tutelage.progress import Bar, Progress
 from tutelage.recipe_training import TrainingRecipe
-from tutelage.training import checkpoint, guard
+from tutelage.training import checkpoint, guard, regular
 from tutelage.training.interruption import deferred
 from tutelage.training.optimizer import adamw
-from tutelage.training.regime import Regime
+from tutelage.training.regime import Regime, combined
 from tutelage.training.schedule import warmup_then_linear
 
 Rows = NDArray[np.int64]
@@ -108,14 +108,15 @@ class _Training:
             progress,
         )
         self.accelerator = Accelerator()
+        self.regime = combined(work.regime, regular.regime(model, settings))
         optimizer = adamw(
-            model, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay, regime=work.regime
+            model, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay, regime=self.regime
         )
         self.model: nn.Module = self.accelerator.prepare_model(model)
         self.bare: nn.Module = self.accelerator.unwrap_model(self.model)
         self.optimizer: Any = self.accelerator.prepare_optimizer(optimizer)
         self.state, warnings = checkpoint.resume(
-            folder, work.fingerprint, self.bare, optimizer, restore=work.regime.restore
+            folder, work.fingerprint, self.bare, optimizer, restore=self.regime.restore
         )
         self.plain_optimizer = optimizer
         self.skipped_in_a_row = 0
@@ -129,7 +130,7 @@ class _Training:
         with self.progress.bar(self.work.title, total) as bar, deferred() as asked_to_stop:
             bar.advance(state.step)
             while not state.finished:
-                self.work.regime.begin_epoch(state.epoch)
+                self.regime.begin_epoch(state.epoch)
                 plan = self.work.plan(state.epoch)
                 for rows in plan[state.step - state.epoch * steps :]:
                     self._step(rows, total)
@@ -148,6 +149,8 @@ class _Training:
             self._fill(bar, total)
         if state.best_step is not None:
             checkpoint.load_best(self.folder, state, self.bare)
+        else:
+            self.regime.swap()
         self.bare.eval()
         self.accelerator.free_memory()
         return state
@@ -165,7 +168,7 @@ class _Training:
             self._refuse(problem)
         else:
             self.optimizer.step()
-            self.work.regime.after_step(self.state.step, total)
+            self.regime.after_step(self.state.step, total)
             self.skipped_in_a_row = 0
             self.state.running[0] += loss * count
             self.state.running[1] += count
@@ -203,8 +206,8 @@ class _Training:
             mine = part[rank::world]
             set_seed(_mix(self.seed, self.state.step, number * world + rank))
             loss = self.work.loss(self.model, mine, done)
-            if self.work.regime.penalty is not None:
-                loss = loss + self.work.regime.penalty() * self.work.count(mine)
+            if self.regime.penalty is not None:
+                loss = loss + self.regime.penalty() * self.work.count(mine)
             loss = loss / count
             # Processes average their gradients; the sum over all rows is what is wanted.
             self.accelerator.backward(loss * world)
@@ -232,9 +235,11 @@ class _Training:
         state.epoch += 1
         if self.work.validate is not None:
             self.bare.eval()
+            self.regime.swap()
             score = self.work.validate(self.bare)
             record |= self.work.figures()
             enough = self._judge(score, record)
+            self.regime.swap()
         state.history.append(record)
         patience = self.settings.patience
         tired = patience is not None and state.since_best >= patience
@@ -258,7 +263,7 @@ class _Training:
 
     def _save(self) -> None:
         if self.accelerator.is_main_process:
-            more = self.work.regime.state()
+            more = self.regime.state()
             checkpoint.save(self.folder, self.state, self.bare, self.plain_optimizer, more=more)
 
     def _note(self) -> str:
