@@ -47,6 +47,19 @@ class Transfer:
     signal_rows: NDArray[np.int64]
     """(N,): where the teacher's signals of each row are."""
 
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def take(self, rows: NDArray[np.int64]) -> Transfer:
+        """Some rows, in the order given."""
+        return Transfer(
+            self.tokens.take(rows),
+            self.targets[rows],
+            storage.fingerprint_of(self.name, rows.tolist()),
+            self.keys[rows],
+            self.signal_rows[rows],
+        )
+
 
 class Learner(nn.Module):
     """A student and, while it learns, what maps its hidden states to the teacher's width."""
