@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from tutelage import yaml_text
 from tutelage.errors import RecipeError
+from tutelage.recipe_parts import Count, Name, Part, Positive, Share, Sources
 from tutelage.recipe_problems import problems
+from tutelage.recipe_training import LabelRecipe, TrainingRecipe
 
 Precision = Literal["fp32", "int8"]
 StrategyName = Literal["full", "last-n", "head", "gradual", "bitfit", "lora", "dora", "adalora", "ia3", "adapter"]
@@ -27,29 +29,17 @@ OutputLossName = Literal[
 ]
 HiddenLossName = Literal["cosine", "mse", "patient", "relational", "similarity", "contrastive"]
 Decline = Literal["constant", "linear", "cosine", "1/t"]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
-Name = Annotated[str, Field(min_length=1)]
-
-
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
+Portion = Annotated[float, Field(gt=0, le=1)]
 
 
 def _numbers(value: Any) -> Any:
     return [value] if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-Sources = Annotated[list[Name], BeforeValidator(_as_list), Field(min_length=1)]
 Layers = Annotated[list[int], BeforeValidator(_numbers), Field(min_length=1)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=())
-
-
-class DataRecipe(_Part):
+class DataRecipe(Part):
     """Where the texts and labels are, and how they are made ready."""
 
     train: Sources = Field(
@@ -78,23 +68,6 @@ class DataRecipe(_Part):
     )
 
 
-class TrainingRecipe(_Part):
-    """What every training has in common."""
-
-    epochs: Count = Field(3, description="passes over the training data")
-    learning_rate: Positive = Field(1e-4, description="peak learning rate")
-    batch_size: Count = Field(
-        32, description="rows behind each step; when memory does not suffice they are taken in parts"
-    )
-    weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay of AdamW")
-    warmup: Share = Field(0.1, description="share of the steps in which the learning rate rises")
-    patience: Count | None = Field(2, description="stop after so many epochs without a better validation score")
-    dropout: Share = Field(0.0, description="0 is faster and, for short fine-tuning, as good")
-    clip: Positive = Field(1.0, description="largest gradient norm")
-    on_nan: Literal["stop", "skip"] = Field("stop", description="what to do with a loss that is not finite")
-    checkpoint_minutes: Positive = Field(5.0, description="time between checkpoints inside an epoch")
-
-
 # Peak learning rates where the recipe gives none: the fewer weights learn, the further each may go. Starting points
 # within the ranges of the papers (docs/guide/teachers.md), not tuned.
 _RATES: dict[str, float] = {
@@ -107,6 +80,8 @@ _RATES: dict[str, float] = {
     "ia3": 3e-3,
     "adapter": 5e-4,
 }
+# Epochs at most for a teacher that is to reach a level.
+_MOST_EPOCHS = 10
 # Strategies known by name that no folder could deliver.
 _NOT_PLAIN = {
     "prefix": "keys and values in front of every layer",
@@ -114,7 +89,7 @@ _NOT_PLAIN = {
 }
 
 
-class TeacherRecipe(TrainingRecipe):
+class TeacherRecipe(LabelRecipe):
     """The large model."""
 
     model: str = Field("minilm", description="'minilm' (packaged), a local folder, or a hub id")
@@ -127,6 +102,20 @@ class TeacherRecipe(TrainingRecipe):
     learning_rate: Positive = Field(
         1e-4, description="peak learning rate; left out, the strategy's own (this one: full and last-n)"
     )
+
+    until: Annotated[dict[Name, float], Field(min_length=1)] | None = Field(
+        None,
+        description="stop at the first epoch whose validation reaches these levels of the task's metrics, such as "
+        "`{accuracy: 0.9}`; `epochs`, then 10 where it is left out, are the most",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_time(cls, value: Any) -> Any:
+        """A level that is to be reached may take longer than what suffices otherwise."""
+        if isinstance(value, dict) and value.get("until") is not None and "epochs" not in value:
+            return {**value, "epochs": _MOST_EPOCHS}
+        return value
 
     @model_validator(mode="before")
     @classmethod
@@ -147,6 +136,12 @@ class TeacherRecipe(TrainingRecipe):
         return value
 
     @model_validator(mode="after")
+    def _can_be_averaged(self) -> TeacherRecipe:
+        if self.strategy == "adalora" and (self.ema or self.swa):
+            raise ValueError("`strategy: adalora` switches directions off, and an average would switch them on again")
+        return self
+
+    @model_validator(mode="after")
     def _says_how_many_layers(self) -> TeacherRecipe:
         if self.strategy == "last-n" and self.layers is None:
             raise ValueError("with `strategy: last-n`, give `layers`: how many of the last layers learn")
@@ -161,7 +156,7 @@ class StudentRecipe(TrainingRecipe):
     size: Literal["auto", "tiny", "small", "medium"] | None = Field(
         "auto", description="a ready-made shape; null with layers / width given"
     )
-    keep: Annotated[float, Field(gt=0, le=1)] | None = Field(
+    keep: Portion | None = Field(
         None, description="search the cheapest student that keeps this share of the teacher's score; null: no search"
     )
     keep_confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(
@@ -201,6 +196,19 @@ class StudentRecipe(TrainingRecipe):
     freeze_embeddings: Literal["auto"] | bool = Field(
         "auto", description="leave the teacher's embeddings as they are; auto: when they were not projected"
     )
+    curriculum: Literal["confidence", "length", "loss"] | None = Field(
+        None,
+        description="begin with easy texts, by the teacher's confidence, their length, or the teacher's loss on the "
+        "label; null: all texts from the start",
+    )
+    curriculum_order: Literal["easy-first", "hard-first"] = Field(
+        "easy-first", description="hard-first is the control experiment"
+    )
+    curriculum_pacing: Literal["linear", "root", "step"] = Field(
+        "root", description="how the share of the texts that may be drawn grows"
+    )
+    curriculum_start: Portion = Field(0.25, description="share of the texts that may be drawn at first")
+    curriculum_end: Portion = Field(0.5, description="share of all steps after which every text may be drawn")
     wide: Literal["auto"] | bool = Field(
         "auto", description="a linear part over tokens and their pairs beside the layers; auto: where validation gains"
     )
@@ -231,7 +239,7 @@ class StudentRecipe(TrainingRecipe):
         return any(goal is not None for goal in (self.keep, self.max_latency_ms, self.max_mb))
 
 
-class CompressRecipe(_Part):
+class CompressRecipe(Part):
     """What happens to the student after training."""
 
     quantize: Literal["auto", "int8", "none"] = Field(
@@ -245,7 +253,7 @@ class CompressRecipe(_Part):
     cascade_loss: Share = Field(0.002, description="largest loss of validation score that a cascade may cost")
 
 
-class EvaluateRecipe(_Part):
+class EvaluateRecipe(Part):
     """How the figures are measured."""
 
     resamples: Annotated[int, Field(ge=100)] = Field(1000, description="bootstrap resamples behind each interval")
@@ -253,7 +261,7 @@ class EvaluateRecipe(_Part):
     speed_rows: Count = Field(512, description="test texts used to measure speed")
 
 
-class Recipe(_Part):
+class Recipe(Part):
     """The whole recipe."""
 
     task: TaskName = Field(description="what the model does, by Hugging Face's pipeline name where one exists")

@@ -104,6 +104,8 @@ def _in_words(value: Mapping[str, Any]) -> str:
     if value["type"] == "array":
         one = _in_words(value["items"])
         return f"{one} or list of {one}s"
+    if value["type"] == "object":
+        return f"mapping of {_WORDS['string']} to {_in_words(value['additionalProperties'])}"
     bounds = [f"{words} {value[key]:g}" for key, words in _BOUNDS.items() if key in value]
     return f"{_WORDS[value['type']]} {' and '.join(bounds)}".rstrip()
 

@@ -8,7 +8,7 @@ compared is in `losses/`, how alpha may fall on the way in `decline.py`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,11 +27,12 @@ from tutelage.artifacts.signals import Signals
 from tutelage.artifacts.tokens import Tokens, join
 from tutelage.progress import Progress
 from tutelage.recipe import StudentRecipe
-from tutelage.student import decline, losses
+from tutelage.student import curriculum, decline, losses
 from tutelage.student.losses import HIDDEN_LOSSES
-from tutelage.training import checkpoint, supervised
+from tutelage.training import checkpoint, regular, supervised
 from tutelage.training.lean import needed_positions, used_embeddings
 from tutelage.training.loop import Loss, Work, train
+from tutelage.training.regular.turn import Answer, Turn
 
 
 @dataclass(frozen=True)
@@ -118,14 +119,29 @@ def distil(
         work = Work(
             "Distilling the student",
             name,
-            supervised.batches(tokens, settings, seed),
+            _batches(student, transfer, signals, settings, seed),
             _loss(student, replace(transfer, tokens=tokens), signals, settings),
-            supervised.validator(student, judged, validation.targets),
+            supervised.Exam(student, judged, validation.targets).score,
             compares_rows=of_outputs.compares_rows or (bool(learner.bridges) and of_states.compares_rows),
         )
         state = train(learner, work, settings, seed=seed, folder=folder, progress=progress)
     supervised.finish(student, validation)
     return state
+
+
+def _batches(
+    student: Network, transfer: Transfer, signals: Signals, settings: StudentRecipe, seed: int
+) -> Callable[[int], list[NDArray[np.int64]]]:
+    """The plan of the training: all texts in every epoch, unless there is a curriculum."""
+    if settings.curriculum is None:
+        return supervised.batches(transfer.tokens, settings, seed)
+    known = curriculum.Known(
+        student,
+        transfer.tokens.lengths,
+        transfer.targets,
+        lambda: signals.outputs(transfer.signal_rows, transfer.keys),
+    )
+    return curriculum.batches(known, settings, seed)
 
 
 def _positions(
@@ -143,18 +159,22 @@ def _loss(student: Network, transfer: Transfer, signals: Signals, settings: Stud
     temperature = settings.temperature
 
     def loss(model: nn.Module, rows: NDArray[np.int64], done: float) -> torch.Tensor:
-        alpha = decline.alpha(settings, done)
-        outputs, hidden = model(student.collate(transfer.tokens, rows))
+        alpha, batch = decline.alpha(settings, done), student.collate(transfer.tokens, rows)
         told = signals.take(transfer.signal_rows[rows], transfer.keys[rows])
-        said = torch.from_numpy((told["outputs"] - centre) / spread).to(outputs)
-        labels = targets[rows].to(outputs.device)
-        total = alpha * temperature**2 * of_outputs(outputs, said, labels, temperature).sum()
-        if alpha < 1:
-            known = ~labels.isnan()
-            total = total + (1 - alpha) * student.task.label_loss(outputs[known], labels[known]).sum()
-        if hidden.shape[1]:
-            goal = torch.from_numpy(told["hidden"].astype(np.float32)).to(outputs)
-            total = total + settings.hidden * of_states(hidden, goal).sum()
-        return total
+
+        def judge(answer: Answer) -> torch.Tensor:
+            outputs, hidden = answer
+            said = torch.from_numpy((told["outputs"] - centre) / spread).to(outputs)
+            labels = targets[rows].to(outputs.device)
+            total = alpha * temperature**2 * of_outputs(outputs, said, labels, temperature).sum()
+            if alpha < 1:
+                known = ~labels.isnan()
+                total = total + (1 - alpha) * student.task.label_loss(outputs[known], labels[known]).sum()
+            if hidden.shape[1]:
+                goal = torch.from_numpy(told["hidden"].astype(np.float32)).to(outputs)
+                total = total + settings.hidden * of_states(hidden, goal).sum()
+            return total
+
+        return regular.loss(Turn(student, batch, lambda: model(batch), judge), settings)
 
     return loss
