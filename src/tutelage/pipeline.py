@@ -35,7 +35,7 @@ from tutelage.progress import Logged, Progress, Silent
 from tutelage.recipe import Recipe
 from tutelage.report import page
 from tutelage.report.card import card
-from tutelage.student import build, initialise, widen
+from tutelage.student import build, ladder, matching, stages, widen
 from tutelage.student.build import Shape
 from tutelage.tasks import TASKS
 from tutelage.teacher import fine_tune, load
@@ -168,10 +168,10 @@ class _Story:
 
         Asked before anything is trained, so that what cannot be is said then.
         """
-        settings, config = self.recipe.student, teacher.model.config
-        shape = build.choose(settings, config)
-        if settings.hidden:
-            initialise.matched_layers(build.shape_of(config).layers, shape.layers, settings.layer_map)
+        settings = self.recipe.student
+        shape = build.choose(settings, teacher.model.config)
+        matching.check(settings, shape, teacher.model)
+        ladder.check(settings, teacher.model)
         return shape
 
     def _student(self, workshop: Workshop) -> tuple[Made, Search | None]:
@@ -184,7 +184,7 @@ class _Story:
 
     def _control(self, workshop: Workshop, learned: Learned) -> Network:
         """The same student from the same start, for as many epochs, on the labels alone."""
-        corpus, settings = workshop.corpus, learned.settings
+        corpus, settings = workshop.corpus, stages.together(learned.settings)
         fingerprint = storage.fingerprint_of("control", learned.name)
         if self.folder.done("control", fingerprint, self.folder.control) is None:
             started = time.monotonic()

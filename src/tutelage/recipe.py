@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from tutelage import yaml_text
 from tutelage.errors import RecipeError
+from tutelage.recipe_matching import MatchingRecipe, misfits
 from tutelage.recipe_parts import Count, Name, Part, Positive, Share, Sources
 from tutelage.recipe_problems import problems
 from tutelage.recipe_training import LabelRecipe, TrainingRecipe
@@ -27,16 +28,8 @@ TaskName = Literal["text-classification", "text-regression"]
 OutputLossName = Literal[
     "soft-cross-entropy", "kl", "logit-mse", "dkd", "dist", "standardised", "generalised-jsd", "huber"
 ]
-HiddenLossName = Literal["cosine", "mse", "patient", "relational", "similarity", "contrastive"]
 Decline = Literal["constant", "linear", "cosine", "1/t"]
 Portion = Annotated[float, Field(gt=0, le=1)]
-
-
-def _numbers(value: Any) -> Any:
-    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-Layers = Annotated[list[int], BeforeValidator(_numbers), Field(min_length=1)]
 
 
 class DataRecipe(Part):
@@ -150,7 +143,7 @@ class TeacherRecipe(LabelRecipe):
         return self
 
 
-class StudentRecipe(TrainingRecipe):
+class StudentRecipe(MatchingRecipe, TrainingRecipe):
     """The small model, and how it learns from the teacher."""
 
     size: Literal["auto", "tiny", "small", "medium"] | None = Field(
@@ -186,13 +179,6 @@ class StudentRecipe(TrainingRecipe):
     loss: Literal["auto"] | OutputLossName = Field(
         "auto", description="how outputs follow the teacher's; auto: soft-cross-entropy for classes, huber for values"
     )
-    hidden: float = Field(1.0, ge=0, description="weight of matching the teacher's pooled hidden states; 0: off")
-    hidden_loss: HiddenLossName = Field("cosine", description="how hidden states follow the teacher's")
-    layer_map: Literal["uniform", "last"] | Layers = Field(
-        "uniform",
-        description="after which teacher layers (1 the first, 0 the embeddings) hidden states are matched: evenly "
-        "spread, the last ones, or one number for each student layer",
-    )
     freeze_embeddings: Literal["auto"] | bool = Field(
         "auto", description="leave the teacher's embeddings as they are; auto: when they were not projected"
     )
@@ -226,6 +212,8 @@ class StudentRecipe(TrainingRecipe):
             raise ValueError("give either a goal (keep, max_latency_ms, max_mb) or a size or shape, not both")
         if self.searches and isinstance(self.layer_map, list):
             raise ValueError("a goal tries students of several depths: take `layer_map: uniform` or `last`")
+        for problem in misfits(self):
+            raise ValueError(problem)
         return self
 
     def training(self) -> StudentRecipe:
@@ -277,6 +265,15 @@ class Recipe(Part):
     output: Name = Field(description="folder of the run")
     seed: int = Field(0, ge=0, description="every random choice derives from it")
     threads: Count | None = Field(None, description="CPU threads; null: all cores")
+
+    @model_validator(mode="after")
+    def _tokens_correspond(self) -> Recipe:
+        if self.student.follows_tokens and self.data.long_text == "window":
+            raise ValueError(
+                "`data.long_text: window` reads a text more than once, and what is matched token by token "
+                "(student.hidden_of: token, attention, relations) needs each token once; take `long_text: truncate`"
+            )
+        return self
 
 
 def load(source: str | Path | Mapping[str, Any]) -> Recipe:

@@ -74,3 +74,19 @@ def test_a_regulariser_of_classes_is_refused_for_values(reviews: Path, bert: Pat
     )
     refused(RecipeError, r"teacher.focal: it needs probabilities of classes", given)
     assert not (tmp_path / "run").exists()
+
+
+def test_attention_of_other_heads_is_refused_before_the_teacher_is_trained(
+    reviews: Path, bert: Path, tmp_path: Path
+) -> None:
+    given = tiny_recipe.recipe(
+        reviews, bert, tmp_path / "run", student={"attention": 1, "width": 24, "heads": 3, "size": None, "layers": 2}
+    )
+    refused(ModelError, "the student has 3 and the teacher 4", given)
+    assert not (tmp_path / "run" / "teacher").exists()
+
+
+def test_windows_leave_nothing_behind_where_tokens_are_matched(reviews: Path, bert: Path, tmp_path: Path) -> None:
+    given = tiny_recipe.recipe(reviews, bert, tmp_path / "run", student={"relations": 1}, data={"long_text": "window"})
+    refused(RecipeError, "reads a text more than once", given)
+    assert not (tmp_path / "run").exists()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -158,3 +159,16 @@ def finish(network: Network, validation: Split, said: NDArray[np.float32] | None
     outputs = network.outputs(network.tokenize(validation.texts())) if said is None else said
     temperature = network.task.temperature(outputs * spread + centre, validation.targets)
     head.rescale(network.model, network.task.width, factor=spread / temperature, shift=centre)
+
+
+def calibrated(
+    network: Network, outputs: NDArray[Any], targets: NDArray[np.float64]
+) -> tuple[float, NDArray[np.float64]]:
+    """The temperature that suits outputs (N, K) best, and the label loss of each row under it (N,).
+
+    Outputs are in the user's unit; the loss is in training units.
+    """
+    centre, spread = units(network)
+    temperature = network.task.temperature(outputs, targets)
+    answers = torch.from_numpy((outputs / temperature - centre) / spread)
+    return temperature, network.task.label_loss(answers, standardised(network, targets)).double().numpy()
