@@ -23,7 +23,7 @@ LOG = "log.jsonl"
 _INSIDE = ".tutelage"
 _SHOWN = 8
 # A search leaves stages of its own for every student that it tried.
-_COMPARED, _DECIDING = ("teacher", "student", "control"), ("teacher", "student", "compress")
+_COMPARED, _DECIDING = ("teacher", "student", "control"), ("teacher", "balance", "student", "compress")
 
 
 class RunFolder:
