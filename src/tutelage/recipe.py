@@ -19,6 +19,7 @@ from tutelage.errors import RecipeError
 from tutelage.recipe_problems import problems
 
 Precision = Literal["fp32", "int8"]
+Arithmetic = Literal["fp32", "bf16"]
 StrategyName = Literal["full", "last-n", "head", "gradual", "bitfit", "lora", "dora", "adalora", "ia3", "adapter"]
 TaskName = Literal["text-classification", "text-regression"]
 # The tables in student/losses/ say what each compares and which tasks it fits; a test holds the names together.
@@ -91,6 +92,11 @@ class TrainingRecipe(_Part):
     patience: Count | None = Field(2, description="stop after so many epochs without a better validation score")
     dropout: Share = Field(0.0, description="0 is faster and, for short fine-tuning, as good")
     clip: Positive = Field(1.0, description="largest gradient norm")
+    precision: Arithmetic = Field(
+        "fp32",
+        description="arithmetic while it learns (and, of a teacher, is recorded); bf16 rounds, and is faster where the "
+        "processor has AMX: docs/guide/students.md",
+    )
     on_nan: Literal["stop", "skip"] = Field("stop", description="what to do with a loss that is not finite")
     checkpoint_minutes: Positive = Field(5.0, description="time between checkpoints inside an epoch")
 

@@ -115,7 +115,9 @@ class Workshop:
         """What the teacher says of every text, with the hidden states of some layers."""
         started = time.monotonic()
         full = build.shape_of(self.teacher.model.config)
-        wanted = Recording(self.teacher.task.width, tuple(layers), full.width if layers else 0)
+        wanted = Recording(
+            self.teacher.task.width, tuple(layers), full.width if layers else 0, self.recipe.teacher.precision
+        )
         found = recording.record(self.teacher, self.splits, wanted, folder=self.folder.signals, progress=self.progress)
         if self.folder.done("signals", found.folder.name) is None:
             # What was there already took no time now, and a search goes by the time that it did take.

@@ -126,14 +126,19 @@ def forward(model: nn.Module, batch: Batch, *, layers: Sequence[int] = ()) -> tu
     Layer 0 is the embedding, layer L the last. Windows of one row are averaged.
     """
     result = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, output_hidden_states=bool(layers))
-    outputs = batch.pool(result.logits)
+    outputs = batch.pool(_full(result.logits))
     if not layers:
         return outputs, outputs.new_zeros((batch.rows, 0, 0))
     mask = batch.attention_mask.unsqueeze(-1).to(outputs.dtype)
     # An encoder-decoder keeps two lists; what it understood of the text is in the encoder's.
     found = result.get("hidden_states") or result["encoder_hidden_states"]
-    states = [(found[layer] * mask).sum(1) / mask.sum(1) for layer in layers]
+    states = [(_full(found[layer]) * mask).sum(1) / mask.sum(1) for layer in layers]
     return outputs, batch.pool(torch.stack(states, dim=1))
+
+
+def _full(values: torch.Tensor) -> torch.Tensor:
+    """What is averaged and compared is in single precision, whatever the model was computed in."""
+    return values.float() if values.dtype == torch.bfloat16 else values
 
 
 def weights_fingerprint(model: nn.Module) -> str:

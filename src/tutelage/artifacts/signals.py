@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tutelage import storage
 from tutelage.errors import TutelageError
+from tutelage.recipe import Arithmetic
 
 # Rows in a shard: a few MB, recorded in seconds; what a killed recording loses at most.
 SHARD_ROWS = 4096
@@ -32,6 +33,8 @@ class Recording:
     """Layers whose hidden states, averaged over the text's tokens, are kept in half precision."""
     width: int = 0
     """Width of those hidden states."""
+    precision: Arithmetic = "fp32"
+    """The arithmetic that the teacher was computed in."""
 
     @property
     def dtype(self) -> np.dtype[Any]:

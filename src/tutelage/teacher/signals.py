@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +17,11 @@ from tutelage import storage
 from tutelage.artifacts.corpus import Split
 from tutelage.artifacts.network import Network, weights_fingerprint
 from tutelage.artifacts.signals import SHARD_ROWS, Recording, Signals, write_shard
+from tutelage.artifacts.tokens import Tokens
 from tutelage.errors import TrainingError
 from tutelage.progress import Bar, Progress
+from tutelage.training.lean import needed_positions
+from tutelage.training.precision import precision
 
 
 def record(network: Network, splits: list[Split], recording: Recording, *, folder: Path, progress: Progress) -> Signals:
@@ -64,9 +69,11 @@ def _blocks(split: Split) -> Iterator[tuple[NDArray[np.int64], NDArray[np.void]]
 def _records(network: Network, texts: list[str], keys: NDArray[np.void], recording: Recording) -> NDArray[np.void]:
     records = np.empty(len(texts), dtype=recording.dtype)
     records["key"] = keys
-    for rows, outputs, hidden in network.infer(network.tokenize(texts), layers=recording.layers):
-        records["outputs"][rows] = outputs
-        records["hidden"][rows] = hidden.reshape(len(rows), len(recording.layers), recording.width)
+    tokens = network.tokenize(texts)
+    with _lean(network, tokens, recording), precision(recording.precision):
+        for rows, outputs, hidden in network.infer(tokens, layers=recording.layers):
+            records["outputs"][rows] = outputs
+            records["hidden"][rows] = hidden.reshape(len(rows), len(recording.layers), recording.width)
     bad = ~np.isfinite(records["outputs"]).all(axis=1) | ~np.isfinite(records["hidden"]).all(axis=(1, 2))
     if bad.any():
         raise TrainingError(
@@ -76,6 +83,14 @@ def _records(network: Network, texts: list[str], keys: NDArray[np.void], recordi
             cure="fine-tune the teacher at a lower `learning_rate`, or choose another",
         )
     return records
+
+
+def _lean(network: Network, tokens: Tokens, recording: Recording) -> AbstractContextManager[Any]:
+    """Hidden states are averages over every position of the last layer; outputs alone need what the head reads.
+
+    Whether the head allows it is tried on a few rows, so in full precision.
+    """
+    return nullcontext() if recording.layers else needed_positions(network, tokens, dropout=0.0)
 
 
 def _name(network: Network, recording: Recording) -> str:
