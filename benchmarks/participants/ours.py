@@ -1,5 +1,7 @@
-"""A participant of peers.py: this package, matching outputs alone or (option `hidden`) hidden states too, as its recipe
-has it by default; with option `bf16`, the teacher is recorded with `precision: bf16`."""
+"""A participant of peers.py: this package, matching outputs alone as the others do.
+
+With the option `bf16` the teacher is recorded with `precision: bf16`.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,7 @@ from tutelage.artifacts.signals import Recording
 from tutelage.encoding import Reading
 from tutelage.progress import Silent
 from tutelage.recipe import Arithmetic, StudentRecipe
-from tutelage.student import distil, initialise
-from tutelage.student.build import shape_of
+from tutelage.student import distil
 from tutelage.teacher import signals
 
 
@@ -27,7 +28,6 @@ def main() -> None:
     reading = Reading(job.max_tokens)
     teacher = Network.load(job.folder / "teacher", corpus.task, reading)
     student = Network.load(job.folder / "student", corpus.task, reading)
-    hidden = "hidden" in job.options
     settings = StudentRecipe(
         epochs=job.epochs,
         batch_size=job.batch_size,
@@ -36,12 +36,10 @@ def main() -> None:
         warmup=job.warmup,
         clip=job.clip,
         patience=None,
-        hidden=1.0 if hidden else 0.0,
+        hidden=0.0,
     )
-    full, shape = shape_of(teacher.model.config), shape_of(student.model.config)
-    layers = tuple(initialise.matched_layers(full.layers, shape.layers)) if hidden else ()
     arithmetic: Arithmetic = "bf16" if "bf16" in job.options else "fp32"
-    wanted = Recording(corpus.task.width, layers, full.width if hidden else 0, arithmetic)
+    wanted = Recording(corpus.task.width, precision=arithmetic)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         job.start()

@@ -37,14 +37,14 @@ def product() -> torch.Tensor:
 
 
 @needs_units
-def test_they_are_rounded_within_and_exact_again_afterwards() -> None:
+def test_products_are_rounded_within_and_exact_again_afterwards() -> None:
     exact = product()
     with precision.precision("bf16") as applied:
         assert applied
-        rounded = product()
+        rounded = product().float()
     assert not torch.equal(rounded, exact)
     # Two factors and a sum with 8 bits each, over 128 products.
-    torch.testing.assert_close(rounded.float(), exact, rtol=0, atol=128 * 2**-7)
+    torch.testing.assert_close(rounded, exact, rtol=0, atol=128 * 2**-7)
     assert torch.equal(product(), exact)
 
 
@@ -63,7 +63,7 @@ def test_fp32_changes_nothing() -> None:
         assert torch.equal(product(), exact)
 
 
-def test_without_units_they_stay_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_units_products_stay_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "has_units", lambda: False)
     exact = product()
     with precision.precision("bf16") as applied:
@@ -88,12 +88,12 @@ def test_a_teacher_is_recorded_nearly_the_same_and_never_mistaken_for_the_other(
 
 
 @needs_units
-def test_training_takes_them_and_leaves_plain_weights(network: Network, tmp_path: Path) -> None:
+def test_training_takes_it_and_leaves_plain_weights(bert: Path, tmp_path: Path) -> None:
     labelled = split([row["text"] for row in ROWS], [float(row["label"] == "positive") for row in ROWS])
     histories = {}
     for wanted in ("fp32", "bf16", "bf16 again"):
         torch.manual_seed(0)
-        given = load.load(network.model.name_or_path, TASK, Reading(32))[0]
+        given = load.load(str(bert), TASK, Reading(32))[0]
         settings = TrainingRecipe(epochs=2, learning_rate=1e-3, precision=wanted.split()[0])
         histories[wanted] = supervised.fit_labels(
             given, labelled, labelled, settings, title="", seed=0, folder=tmp_path / wanted, progress=Silent()
@@ -103,7 +103,7 @@ def test_training_takes_them_and_leaves_plain_weights(network: Network, tmp_path
     assert histories["bf16"][-1]["loss"] == pytest.approx(histories["fp32"][-1]["loss"], rel=0.05)
 
 
-def test_a_recipe_names_them_for_teacher_and_student() -> None:
+def test_a_recipe_names_it_for_teacher_and_student() -> None:
     given = recipe.load(
         {
             "task": "text-classification",
