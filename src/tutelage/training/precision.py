@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -27,4 +28,5 @@ def precision(wanted: Arithmetic) -> Iterator[bool]:
 
 def has_units() -> bool:
     """Whether this processor multiplies matrices of bfloat16 in hardware, and torch uses it."""
-    return bool(torch.backends.mkldnn.is_available() and torch.cpu._is_amx_tile_supported())
+    library: Any = torch.backends.mkldnn
+    return bool(library.is_available() and torch.cpu._is_amx_tile_supported())
