@@ -15,7 +15,8 @@ from tutelage.artifacts.network import Network
 from tutelage.artifacts.signals import Recording
 from tutelage.encoding import Reading
 from tutelage.progress import Silent
-from tutelage.recipe import Arithmetic, StudentRecipe
+from tutelage.recipe import StudentRecipe
+from tutelage.recipe_training import Arithmetic
 from tutelage.student import distil
 from tutelage.teacher import signals
 

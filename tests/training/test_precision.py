@@ -15,7 +15,7 @@ from tutelage.artifacts.network import Network
 from tutelage.artifacts.signals import Recording
 from tutelage.encoding import Reading
 from tutelage.progress import Silent
-from tutelage.recipe import TrainingRecipe
+from tutelage.recipe_training import TrainingRecipe
 from tutelage.tasks import TextClassification
 from tutelage.teacher import load, signals
 from tutelage.training import precision, supervised

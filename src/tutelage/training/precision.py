@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from tutelage.recipe import Arithmetic
+from tutelage.recipe_training import Arithmetic
 
 
 @contextmanager
