@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -121,6 +121,7 @@ class Workshop:
     def signals(self, wanted: Recording) -> Signals:
         """What the teacher says of every text."""
         started = time.monotonic()
+        wanted = replace(wanted, precision=self.recipe.teacher.precision)
         found = recording.record(self.teacher, self.splits, wanted, folder=self.folder.signals, progress=self.progress)
         if self.folder.done("signals", found.folder.name) is None:
             # What was there already took no time now, and a search goes by the time that it did take.
