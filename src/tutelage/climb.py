@@ -2,9 +2,9 @@
 
 Each rung is trained, compressed and judged as it would be deployed, on rows kept aside for that: on validation, where
 its epoch, its wide part and its gate were chosen, it would look better than it is. The first that surely keeps what was
-asked for is taken. All rungs learn in the way that trials of the first one chose. Trials, training and compressing may
-take 1.5 times as long as the teacher's own fine-tuning. What would not fit is left out, except the first rung, which
-tells how long the others take, and the teacher itself, which needs no training.
+asked for is taken. All rungs learn in the same way. Choosing it, training and compressing may take 1.5 times as long as
+the teacher's own fine-tuning. What would not fit is left out, except the first rung, which tells how long the others
+take, and the teacher itself, which needs no training.
 """
 
 from __future__ import annotations

@@ -175,8 +175,8 @@ class StudentRecipe(MatchingRecipe, TrainingRecipe):
     learning_rate: Positive = Field(1e-3, description="peak learning rate")
     balance: Literal["auto", "given"] = Field(
         "auto",
-        description="auto: short trials choose loss, alpha and temperature, or no teacher at all; given: as below, and "
-        "as soon as one of them is set",
+        description="auto: a linear model tells which loss, alpha and temperature teach most, or no teacher at all; "
+        "given: as below, and as soon as one of them is set",
     )
     alpha: float = Field(1.0, ge=0, le=1, description="weight of the teacher; 1 - alpha is that of the labels")
     alpha_schedule: Decline = Field(

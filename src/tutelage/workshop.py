@@ -22,7 +22,6 @@ from tutelage.folder import RunFolder
 from tutelage.progress import Logged
 from tutelage.recipe import Precision, Recipe, StudentRecipe
 from tutelage.student import balance, build, distil, initialise, matching, widen
-from tutelage.student.balance import Trials
 from tutelage.student.build import Shape
 from tutelage.student.matching import Plan
 from tutelage.teacher import signals as recording
@@ -165,27 +164,19 @@ class Workshop:
         return Learned(name, network, shape, bench, kept, settings, trains)
 
     def way(self, settings: StudentRecipe, shape: Shape, signals: Signals | None = None) -> dict[str, Any]:
-        """What short trials of a shape change in the settings, where the recipe leaves open how to learn."""
+        """What changes in the settings where the recipe leaves open how to learn."""
         if settings.balance == "given":
             return {}
         name = storage.fingerprint_of(self.teacher_name, settings.model_dump(), vars(shape))
         kept = self.folder.done("balance", name)
         if kept is None:
-            plan = self.plan(settings, shape)
-            told = self._told(plan, signals)
-            started = time.monotonic()
-            trials = Trials(
-                lambda: self.start(shape),
-                distil.transfer_set(self.start(shape), self.splits, told),
-                told,
-                plan,
-                self.corpus["validation"],
-                settings,
-                self.recipe.seed,
-                self.folder.training / "balance",
-                self.progress,
+            told = self._told(self.plan(settings, shape), signals)
+            started, student = time.monotonic(), self.start(shape)
+            transfer = distil.transfer_set(student, self.splits, told)
+            screened = balance.screen(
+                student, transfer, told, self.corpus["validation"], settings, progress=self.progress
             )
-            way, choice = balance.choose(trials)
+            way, choice = balance.decide(student.task, screened)
             kept = self.folder.finish("balance", name, started=started, way=dict(way.settings), choices=[choice])
         return {**kept["way"], "balance": "given"}
 

@@ -1,8 +1,7 @@
-"""How a student learns is chosen by trials: the default stays unless something is surely better."""
+"""How a student learns is chosen by measuring: the default stays unless something is surely better."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from splits import split
 from tiny_recipe import recipe
 from tutelage import pipeline, yaml_text
 from tutelage import recipe as recipes
-from tutelage.artifacts.network import Network
 from tutelage.artifacts.signals import Recording, Signals, write_shard
 from tutelage.compress import vocabulary
 from tutelage.encoding import Reading
@@ -22,9 +20,8 @@ from tutelage.errors import RecipeError
 from tutelage.progress import Silent
 from tutelage.recipe import StudentRecipe
 from tutelage.student import balance, distil, initialise
-from tutelage.student.balance import DEFAULT, LABELS, Trials, Way
+from tutelage.student.balance import DEFAULT, LABELS
 from tutelage.student.build import Shape
-from tutelage.student.matching import Plan
 from tutelage.tasks import Task, TextClassification, TextRegression
 from tutelage.teacher import load
 
@@ -35,33 +32,21 @@ CLASSES = TextClassification(("negative", "positive"))
 SHAPE = Shape(1, 32, 4, 32)
 
 
-def trials(bert: Path, folder: Path, task: Task, targets: list[float], said: np.ndarray | None = None) -> Trials:
-    """Trials for a teacher that says what it is told to say (N, K), or knows the labels."""
+def screened(bert: Path, folder: Path, targets: list[float], said: np.ndarray) -> dict[str, np.ndarray]:
+    """What `screen` finds for a teacher that says what it is told to say (N, K) of the training rows."""
     torch.manual_seed(0)
-    teacher = load.load(str(bert), task, Reading(48))[0]
-    train, validation = slice(0, None, 2), slice(1, None, 2)
-    rows = split(TEXTS[train], targets[train])
-    records = np.zeros(len(rows), dtype=Recording(task.width, ()).dtype)
-    records["key"], records["outputs"] = rows.keys, said[train] if said is not None else _knowing(targets[train])
-    (folder / "signals").mkdir(parents=True)
-    write_shard(folder / "signals", 0, records)
-    told, _ = Signals.open(folder / "signals", Recording(task.width, ()))
-
-    def start() -> Network:
-        words = vocabulary.trim(teacher.tokenizer, [teacher.tokenize(TEXTS)])
-        return initialise.create(teacher, SHAPE, tokenizer=words.tokenizer, kept=words.kept, seed=0)
-
-    return Trials(
-        start,
-        distil.transfer_set(start(), [rows], told),
-        told,
-        Plan(),
-        split(TEXTS[validation], targets[validation]),
-        StudentRecipe(hidden=0, epochs=3, learning_rate=3e-3),
-        0,
-        folder / "trials",
-        Silent(),
-    )
+    teacher = load.load(str(bert), CLASSES, Reading(48))[0]
+    rows = split(TEXTS[::2], targets[::2])
+    records = np.zeros(len(rows), dtype=Recording(2, ()).dtype)
+    records["key"], records["outputs"] = rows.keys, said[::2]
+    folder.mkdir(exist_ok=True)
+    write_shard(folder, 0, records)
+    told, _ = Signals.open(folder, Recording(2, ()))
+    words = vocabulary.trim(teacher.tokenizer, [teacher.tokenize(TEXTS)])
+    student = initialise.create(teacher, SHAPE, tokenizer=words.tokenizer, kept=words.kept, seed=0)
+    transfer = distil.transfer_set(student, [rows], told)
+    validation = split(TEXTS[1::2], targets[1::2])
+    return balance.screen(student, transfer, told, validation, StudentRecipe(), progress=Silent())
 
 
 def _knowing(targets: list[float]) -> np.ndarray:
@@ -69,90 +54,86 @@ def _knowing(targets: list[float]) -> np.ndarray:
     return np.concatenate([-sure, sure], axis=1)
 
 
-def test_the_default_comes_first_and_the_labels_alone_are_always_there() -> None:
+def names(task: Task) -> list[str]:
+    return [way.name for group in balance.ways(task) for way in group]
+
+
+def test_the_default_comes_first_and_the_labels_alone_last() -> None:
     for task in (CLASSES, TextRegression(0.0, 1.0)):
-        names = [way.name for way in balance.ways(task)]
-        assert names[:2] == [DEFAULT, LABELS]
-        assert len(names) == len(set(names)) > 2
-        for way in balance.ways(task):
+        assert names(task)[0] == DEFAULT
+        assert names(task)[-1] == LABELS
+        assert len(names(task)) == len(set(names(task))) > 2
+        for way in (way for group in balance.ways(task) for way in group):
             StudentRecipe(**{"balance": "given", **way.settings})
 
 
 def test_losses_that_a_head_cannot_take_are_left_out() -> None:
     def tried(task: Task) -> set[str]:
-        return {str(way.settings["loss"]) for way in balance.ways(task) if "loss" in way.settings}
+        return {str(way.settings["loss"]) for group in balance.ways(task) for way in group if "loss" in way.settings}
 
     assert tried(CLASSES) == {"logit-mse"}
     assert tried(TextClassification(("a", "b", "c"))) == {"logit-mse", "dkd"}
     assert not tried(TextRegression(0.0, 1.0))
 
 
-@dataclass(frozen=True)
-class Scripted(Trials):
-    """Trials of a known end: the mean loss under each way, and how much rows differ."""
-
-    ends: dict[str, float] = field(default_factory=dict)
-    noise: float = 0.1
-
-    def screen(self) -> dict[str, np.ndarray]:
-        return {way.name: np.full(4, self.ends.get(way.name, 9.0)) for way in balance.ways(self.task)}
-
-    def pilot(self, way: Way) -> np.ndarray:
-        rows = np.random.default_rng(len(way.name)).normal(0, self.noise, 400)
-        return self.ends.get(way.name, 9.0) + rows - rows.mean()
+def found(noise: float = 0.1, rows: int = 400, **ends: float) -> dict[str, np.ndarray]:
+    """Losses of known means, and how much rows differ from way to way."""
+    short = {"default": DEFAULT, "labels": LABELS, "half": "half teacher, half labels"}
+    means = dict.fromkeys(names(CLASSES), 9.0) | {short[key]: end for key, end in ends.items()}
+    random = np.random.default_rng(0)
+    drawn = {name: random.normal(0, noise, rows) for name in means}
+    return {name: mean + drawn[name] - drawn[name].mean() for name, mean in means.items()}
 
 
-def scripted(bert: Path, folder: Path, noise: float, **ends: float) -> tuple[Way, dict]:
-    names = {"default": DEFAULT, "labels": LABELS, "half": "half teacher, half labels", "warm": "temperature 2"}
-    given = trials(bert, folder, CLASSES, LABELS_OF)
-    return balance.choose(Scripted(**vars(given), ends={names[key]: end for key, end in ends.items()}, noise=noise))
+def test_only_what_is_better_by_more_than_its_noise_takes_the_place_of_the_default() -> None:
+    taken, choice = balance.decide(CLASSES, found(default=0.5, labels=0.6, half=0.4))
+    assert taken.name == choice["taken"] == "half teacher, half labels"
+    assert choice["figures"]["gain"] == pytest.approx(0.1)
+    assert 0 < choice["figures"]["standard_error"] < 0.1
+    assert "-0.1000 ±" in choice["why"]
+    taken, choice = balance.decide(CLASSES, found(20.0, default=0.5, labels=0.6, half=0.4))
+    assert taken.name == DEFAULT
+    assert "nothing is better by more than a standard error" in choice["why"]
+    assert balance.decide(CLASSES, found(default=0.5, labels=0.6, half=0.7))[0].name == DEFAULT
 
 
-def test_only_what_is_better_by_more_than_its_noise_takes_the_place_of_the_default(bert: Path, tmp_path: Path) -> None:
-    surely, choice = scripted(bert, tmp_path / "1", 0.1, default=0.5, labels=0.6, half=0.4)
-    assert surely.name == choice["taken"] == "half teacher, half labels"
-    gain, error = choice["figures"]["gain"][surely.name], choice["figures"]["standard_error"][surely.name]
-    assert gain == pytest.approx(0.1)
-    assert 0 < error < gain
-    assert scripted(bert, tmp_path / "2", 20.0, default=0.5, labels=0.6, half=0.4)[0].name == DEFAULT
-    assert scripted(bert, tmp_path / "3", 0.1, default=0.5, labels=0.6, half=0.7)[0].name == DEFAULT
-
-
-def test_no_distillation_is_taken_where_it_is_better(bert: Path, tmp_path: Path) -> None:
-    taken, choice = scripted(bert, tmp_path, 0.1, default=0.5, labels=0.3, half=0.4)
+def test_the_labels_alone_are_taken_only_where_they_beat_mixtures_too() -> None:
+    taken, _ = balance.decide(CLASSES, found(default=0.5, half=0.4, labels=0.3))
     assert taken.name == LABELS
     assert taken.settings == {"alpha": 0.0, "hidden": 0.0, "attention": 0.0, "relations": 0.0}
-    assert "labels alone 0.3000 (-0.2000" in choice["why"]
+    assert balance.decide(CLASSES, found(default=0.5, half=0.4, labels=0.399))[0].name == "half teacher, half labels"
 
 
-def test_the_linear_round_says_which_other_way_the_student_tries(bert: Path, tmp_path: Path) -> None:
-    _, choice = scripted(bert, tmp_path, 0.1, default=0.5, labels=0.6, half=0.45, warm=0.44)
-    assert set(choice["figures"]["after_trial"]) == {DEFAULT, LABELS, "temperature 2"}
-
-
-def test_a_teacher_that_talks_nonsense_teaches_a_linear_model_nothing(bert: Path, tmp_path: Path) -> None:
-    screened = trials(bert, tmp_path, CLASSES, LABELS_OF, _knowing([1 - label for label in LABELS_OF])).screen()
-    gain, error = balance.better(screened[LABELS], screened[DEFAULT])
+def test_a_teacher_that_talks_nonsense_is_not_followed(bert: Path, tmp_path: Path) -> None:
+    losses = screened(bert, tmp_path / "told", LABELS_OF, _knowing([1 - label for label in LABELS_OF]))
+    gain, error = balance.better(losses[LABELS], losses[DEFAULT])
     assert gain > error > 0
+    assert balance.decide(CLASSES, losses)[0].settings["alpha"] < 1
 
 
-def test_a_teacher_that_knows_more_than_the_labels_is_kept(bert: Path, tmp_path: Path) -> None:
+def test_a_teacher_that_knows_more_than_the_labels_is_followed(bert: Path, tmp_path: Path) -> None:
     """The labels of the training rows are drawn by lot; the teacher knows the real ones."""
     random = np.random.default_rng(0)
     labels = list(LABELS_OF)
     labels[::2] = [float(label) for label in random.integers(0, 2, len(labels[::2]))]
-    given = trials(bert, tmp_path, CLASSES, labels, _knowing(LABELS_OF))
-    screened = given.screen()
-    assert screened[DEFAULT].mean() < screened["half teacher, half labels"].mean() < screened[LABELS].mean()
+    losses = screened(bert, tmp_path / "told", labels, _knowing(LABELS_OF))
+    assert losses[DEFAULT].mean() < losses["half teacher, half labels"].mean() < losses[LABELS].mean()
+    assert "alpha" not in balance.decide(CLASSES, losses)[0].settings
 
 
-def test_a_trial_is_the_same_every_time_and_leaves_the_start_alone(bert: Path, tmp_path: Path) -> None:
-    given = trials(bert, tmp_path, CLASSES, LABELS_OF)
-    way = balance.ways(CLASSES)[0]
-    first = given.pilot(way)
-    again = trials(bert, tmp_path / "again", CLASSES, LABELS_OF).pilot(way)
-    assert np.array_equal(first, again)
-    assert len(first) == len(TEXTS[1::2])
+def test_what_is_found_is_the_same_every_time(bert: Path, tmp_path: Path) -> None:
+    once, again = (screened(bert, tmp_path / name, LABELS_OF, _knowing(LABELS_OF)) for name in ("one", "two"))
+    assert once.keys() == again.keys() == set(names(CLASSES))
+    assert all(np.array_equal(once[name], again[name]) for name in once)
+
+
+def test_rows_without_a_label_teach_what_the_teacher_says(bert: Path, tmp_path: Path) -> None:
+    half: list[float] = [np.nan if number % 4 == 0 else label for number, label in enumerate(LABELS_OF)]
+    losses = screened(bert, tmp_path / "told", half, _knowing(LABELS_OF))
+    assert all(np.isfinite(found).all() for found in losses.values())
+    every = screened(bert, tmp_path / "every", LABELS_OF, _knowing(LABELS_OF))
+    assert np.array_equal(losses[DEFAULT], every[DEFAULT])
+    assert not np.array_equal(losses[LABELS], every[LABELS])
 
 
 def test_a_difference_has_the_error_of_its_mean() -> None:
@@ -189,9 +170,9 @@ def test_a_recipe_written_out_is_the_same_again() -> None:
 def test_a_run_tells_what_was_chosen_and_does_not_try_again(reviews: Path, bert: Path, tmp_path: Path) -> None:
     given = recipe(reviews, bert, tmp_path / "run", student={"balance": "auto"})
     run = pipeline.run(given)
-    found = next(choice for choice in run.measurements.choices if choice.what == "way to learn")
-    assert found.taken in {way.name for way in balance.ways(CLASSES)}
-    assert set(found.figures["after_trial"]) >= {DEFAULT, LABELS}
+    told = next(choice for choice in run.measurements.choices if choice.what == "way to learn")
+    assert told.taken in names(CLASSES)
+    assert set(told.figures["linear"]) == set(names(CLASSES))
     assert "way to learn" in (run.path / "report.html").read_text()
     assert run.measurements.times["balance"] is not None
 
