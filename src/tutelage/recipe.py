@@ -6,17 +6,14 @@ The descriptions below are the reference: `tutelage init` and docs/reference are
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
-from tutelage import yaml_text
-from tutelage.errors import RecipeError
-from tutelage.recipe_problems import problems
+from tutelage import recipe_file, yaml_text
+from tutelage.recipe_parts import Count, Name, Part, Positive, Share, Sources
 
 Precision = Literal["fp32", "int8"]
 StrategyName = Literal["full", "last-n", "head", "gradual", "bitfit", "lora", "dora", "adalora", "ia3", "adapter"]
@@ -27,29 +24,16 @@ OutputLossName = Literal[
 ]
 HiddenLossName = Literal["cosine", "mse", "patient", "relational", "similarity", "contrastive"]
 Decline = Literal["constant", "linear", "cosine", "1/t"]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
-Name = Annotated[str, Field(min_length=1)]
-
-
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
 
 
 def _numbers(value: Any) -> Any:
     return [value] if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-Sources = Annotated[list[Name], BeforeValidator(_as_list), Field(min_length=1)]
 Layers = Annotated[list[int], BeforeValidator(_numbers), Field(min_length=1)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=())
-
-
-class DataRecipe(_Part):
+class DataRecipe(Part):
     """Where the texts and labels are, and how they are made ready."""
 
     train: Sources = Field(
@@ -78,7 +62,7 @@ class DataRecipe(_Part):
     )
 
 
-class TrainingRecipe(_Part):
+class TrainingRecipe(Part):
     """What every training has in common."""
 
     epochs: Count = Field(3, description="passes over the training data")
@@ -229,7 +213,7 @@ class StudentRecipe(TrainingRecipe):
         return any(goal is not None for goal in (self.keep, self.max_latency_ms, self.max_mb))
 
 
-class CompressRecipe(_Part):
+class CompressRecipe(Part):
     """What happens to the student after training."""
 
     quantize: Literal["auto", "int8", "none"] = Field(
@@ -243,7 +227,7 @@ class CompressRecipe(_Part):
     cascade_loss: Share = Field(0.002, description="largest loss of validation score that a cascade may cost")
 
 
-class EvaluateRecipe(_Part):
+class EvaluateRecipe(Part):
     """How the figures are measured."""
 
     resamples: Annotated[int, Field(ge=100)] = Field(1000, description="bootstrap resamples behind each interval")
@@ -251,7 +235,7 @@ class EvaluateRecipe(_Part):
     speed_rows: Count = Field(512, description="test texts used to measure speed")
 
 
-class Recipe(_Part):
+class Recipe(Part):
     """The whole recipe."""
 
     task: TaskName = Field(description="what the model does, by Hugging Face's pipeline name where one exists")
@@ -274,13 +258,10 @@ def load(source: str | Path | Mapping[str, Any]) -> Recipe:
 
     Raises `RecipeError` with every problem at once.
     """
-    if isinstance(source, Mapping):
-        return _validate(dict(source), "the recipe")
-    path = Path(source)
-    return _validate(_parse(path), str(path))
+    return recipe_file.read(source, Recipe, hint="`tutelage init DATA` writes one")
 
 
-def dump(recipe: Recipe) -> str:
+def dump(recipe: BaseModel) -> str:
     """The recipe as YAML, every default written out."""
     return yaml_text.write(recipe.model_dump(mode="json"))
 
@@ -295,28 +276,3 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
         elif before != after:
             found.append(f"{name}: {before!r} -> {after!r}")
     return found
-
-
-def _parse(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        near = [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
-        hint = f"there is {', '.join(sorted(near)[:5])}" if near else "`tutelage init DATA` writes one"
-        raise RecipeError(str(path), [f"the file does not exist; {hint}"]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(str(path), [f"the file cannot be read as UTF-8 text: {error}"]) from error
-    try:
-        value = tomllib.loads(text) if path.suffix.lower() == ".toml" else yaml_text.read(text)
-    except (yaml.YAMLError, tomllib.TOMLDecodeError) as error:
-        raise RecipeError(str(path), [f"it is not valid {path.suffix[1:].upper() or 'YAML'}: {error}"]) from error
-    if not isinstance(value, dict):
-        raise RecipeError(str(path), ["it must be a mapping with the keys task, data, output ..."])
-    return value
-
-
-def _validate(value: dict[str, Any], source: str) -> Recipe:
-    try:
-        return Recipe.model_validate(value)
-    except ValidationError as error:
-        raise RecipeError(source, problems(error, Recipe)) from error

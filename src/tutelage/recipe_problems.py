@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -27,14 +27,17 @@ def _place(location: tuple[int | str, ...], recipe: type[BaseModel]) -> str:
     for step in location:
         if part is not None or isinstance(step, int):
             steps.append(str(step))
-        part = _part(part, str(step))
+        # A place in a list leads to what the list holds.
+        part = part if isinstance(step, int) else _part(part, step)
     return ".".join(steps)
 
 
 def _part(part: type[BaseModel] | None, key: str) -> type[BaseModel] | None:
-    """The model of a part of the recipe, None for a plain value."""
+    """The model of a part of the recipe, or of each in a list of parts; None for a plain value."""
     field = part.model_fields.get(key) if part is not None else None
     kind = field.annotation if field else None
+    if get_origin(kind) is list:
+        kind = get_args(kind)[0]
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
@@ -52,7 +55,7 @@ def _line(place: str, details: list[ErrorDetails], recipe: type[BaseModel]) -> s
 def _hint(location: tuple[int | str, ...], recipe: type[BaseModel]) -> str:
     key, part = str(location[-1]), recipe
     for step in location[:-1]:
-        part = _part(part, str(step)) or recipe
+        part = part if isinstance(step, int) else _part(part, step) or recipe
     near = difflib.get_close_matches(key, part.model_fields, n=1)
     if near:
         return f"did you mean {near[0]}?"
