@@ -97,16 +97,14 @@ def compared(pairs: list[tuple[Tuned, Tuned]], corpus: Corpus, seeds: list[int])
     metric, targets = (corpus.task.headline,), corpus["test"].targets
     scores = [[bootstrap.scores(metric, side.predictions, targets)[metric[0].name] for side in pair] for pair in pairs]
     lines, differences = [], []
-    for number, (one, other) in enumerate(scores):
+    for seed, pair, (one, other) in zip(seeds, pairs, scores, strict=True):
         apart = bootstrap.difference(one, other)
         differences.append(100 * apart.value)
         sides = " | ".join(
             f"{100 * score.value:.1f} | {side.rate:g} | {side.seconds:.0f}"
-            for score, side in zip((one, other), pairs[number], strict=True)
+            for score, side in zip((one, other), pair, strict=True)
         )
-        lines.append(
-            f"| {number} | {sides} | {100 * apart.value:.1f} [{100 * apart.low:.1f}, {100 * apart.high:.1f}] |"
-        )
+        lines.append(f"| {seed} | {sides} | {100 * apart.value:.1f} [{100 * apart.low:.1f}, {100 * apart.high:.1f}] |")
     samples = np.mean([one.samples - other.samples for one, other in scores], axis=0)
     mean = bootstrap.interval(float(np.mean(differences)) / 100, samples)
     spread = f"seeds {ledger.spread(differences)}"

@@ -29,7 +29,8 @@ from tutelage.teacher import load
 from tutelage.teacher.pretrain import architectures, checkpoint, learn, vocabulary
 from tutelage.teacher.pretrain.blocks import Blocks, Writer, Written
 from tutelage.teacher.pretrain.heldout import Judge
-from tutelage.teacher.pretrain.objectives import OBJECTIVES, Objective
+from tutelage.teacher.pretrain.objectives import OBJECTIVES
+from tutelage.teacher.pretrain.objectives.base import Objective
 from tutelage.teacher.pretrain.special import special_of
 
 RECIPE = "pretrain.yaml"
@@ -91,7 +92,7 @@ class _Story:
         if self.folder.done("pretrain", name, self.model_folder, self.results) is None:
             # A checkpoint that does not fit, or a source that cannot be read, is told before anything long begins.
             found = self._checkpoint() if recipe.model.checkpoint else None
-            streams = stream.streams(recipe.data)
+            streams = stream.streams(recipe.data, self.progress)
             survey = self._survey(streams)
             tokenizer = found[1] if found else self._tokenizer(streams, survey)
             objective = self._objective(tokenizer)

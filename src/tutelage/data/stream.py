@@ -79,11 +79,13 @@ class Survey:
     """How often each occurs in texts that are trained on."""
 
 
-def streams(recipe: TextRecipe) -> list[Stream]:
-    """Every source of a recipe. Raises `DataError` for one that cannot be read, before any is read whole."""
+def streams(recipe: TextRecipe, progress: Progress) -> list[Stream]:
+    """Every source of a recipe, its encoding checked. Raises `DataError` for one that cannot be read."""
     found = [Stream(source, recipe, number) for number, source in enumerate(recipe.text)]
-    for stream in found:
-        next(stream.rows(), None)
+    with progress.bar("Opening the texts", len(found)) as bar:
+        for stream in found:
+            next(stream.rows(), None)
+            bar.advance()
     return found
 
 

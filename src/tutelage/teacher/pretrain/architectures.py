@@ -52,7 +52,15 @@ def build(recipe: PretrainRecipe, tokenizer: Any, auto_model: str) -> Any:
     )
     torch.manual_seed(recipe.seed)
     config = _CONFIGS[recipe.objective, recipe.positions](transformers, wanted)
-    return getattr(transformers, auto_model).from_config(config, dtype=torch.float32)
+    model = getattr(transformers, auto_model).from_config(config, dtype=torch.float32)
+    keep_sinusoids(model)
+    return model
+
+
+def keep_sinusoids(model: Any) -> None:
+    """Freeze a table of sines and cosines: `transformers` 5 fills it in, and leaves it to be trained."""
+    if getattr(model.config, "sinusoidal_pos_embds", False):
+        model.base_model.embeddings.position_embeddings.requires_grad_(False)
 
 
 def _bert(transformers: Any, wanted: Wanted) -> Any:

@@ -10,6 +10,7 @@ from tutelage.artifacts.network import quiet
 from tutelage.errors import ModelError
 from tutelage.pretrain_recipe import TRAINS
 from tutelage.teacher.load import locate, not_loaded
+from tutelage.teacher.pretrain.architectures import keep_sinusoids
 
 _KEY = "model.checkpoint"
 _HEADS = {"masked": "AutoModelForMaskedLM", "causal": "AutoModelForCausalLM", "span": "AutoModelForSeq2SeqLM"}
@@ -39,6 +40,7 @@ def load(name: str, objective: str, *, length: int, seed: int) -> tuple[Any, Any
             expected="a tokenizer.json that the `tokenizers` library reads",
             cure="convert it with `transformers`, or choose another model",
         )
+    keep_sinusoids(model)
     return model, tokenizer
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from tutelage.progress import Progress
 from tutelage.teacher.pretrain.blocks import Blocks, Written
-from tutelage.teacher.pretrain.objectives import Objective
+from tutelage.teacher.pretrain.objectives.base import Objective
 
 # Rows in one forward pass without gradients.
 _AT_ONCE = 32

@@ -22,7 +22,7 @@ from tutelage.progress import Progress, Silent
 from tutelage.teacher.pretrain.blocks import Blocks
 from tutelage.teacher.pretrain.heldout import Judge
 from tutelage.teacher.pretrain.mixture import Mixture
-from tutelage.teacher.pretrain.objectives import Objective
+from tutelage.teacher.pretrain.objectives.base import Objective
 from tutelage.training import checkpoint
 from tutelage.training.loop import Work, train
 

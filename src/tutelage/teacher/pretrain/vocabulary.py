@@ -37,15 +37,17 @@ def train(
             expected=f"more than {2 * len(special)}",
             cure="raise it",
         )
-    tokenizer = _KINDS[recipe.kind](recipe, texts, characters, special)
+    tokenizer = _KINDS[recipe.kind](recipe, texts, characters, special, named["unk_token"])
     size = tokenizer.get_vocab_size()
     if size != recipe.vocabulary:
         raise _too_small(recipe, size)
     return _finished(tokenizer, named, architecture, length, special)
 
 
-def _word_piece(recipe: TokenizerRecipe, texts: Iterator[str], characters: Counter[str], special: list[str]) -> Any:
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+def _word_piece(
+    recipe: TokenizerRecipe, texts: Iterator[str], characters: Counter[str], special: list[str], unknown: str
+) -> Any:
+    tokenizer = Tokenizer(models.WordPiece(unk_token=unknown))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=recipe.lowercase)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     alone = _alphabet(tokenizer, characters, most=recipe.vocabulary // _CHARACTERS)
@@ -61,7 +63,7 @@ def _word_piece(recipe: TokenizerRecipe, texts: Iterator[str], characters: Count
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    trained = Tokenizer(models.WordPiece(tokenizer.get_vocab(), unk_token="[UNK]"))
+    trained = Tokenizer(models.WordPiece(tokenizer.get_vocab(), unk_token=unknown))
     trained.normalizer, trained.pre_tokenizer = tokenizer.normalizer, tokenizer.pre_tokenizer
     trained.decoder = decoders.WordPiece()
     return trained
@@ -78,8 +80,10 @@ def _alphabet(tokenizer: Any, characters: Counter[str], *, most: int) -> list[st
     return sorted(common)
 
 
-def _bpe(recipe: TokenizerRecipe, texts: Iterator[str], characters: Counter[str], special: list[str]) -> Any:
-    del characters  # bytes are its alphabet
+def _bpe(
+    recipe: TokenizerRecipe, texts: Iterator[str], characters: Counter[str], special: list[str], unknown: str
+) -> Any:
+    del characters, unknown  # bytes are its alphabet, and none of them is unknown
     tokenizer = Tokenizer(models.BPE())
     if recipe.lowercase:
         tokenizer.normalizer = normalizers.Lowercase()
@@ -95,8 +99,9 @@ def _bpe(recipe: TokenizerRecipe, texts: Iterator[str], characters: Counter[str]
     return tokenizer
 
 
-def _unigram(recipe: TokenizerRecipe, texts: Iterator[str], characters: Counter[str], special: list[str]) -> Any:
-    unknown = next(token for token in special if "unk" in token.lower())
+def _unigram(
+    recipe: TokenizerRecipe, texts: Iterator[str], characters: Counter[str], special: list[str], unknown: str
+) -> Any:
     tokenizer = Tokenizer(models.Unigram())
     if recipe.lowercase:
         tokenizer.normalizer = normalizers.Lowercase()
@@ -120,7 +125,7 @@ _KINDS = {"wordpiece": _word_piece, "bpe": _bpe, "unigram": _unigram}
 
 
 def _finished(tokenizer: Any, named: dict[str, str], architecture: str, length: int, special: list[str]) -> Any:
-    from transformers import PreTrainedTokenizerFast
+    import transformers
 
     tokenizer.add_special_tokens(special)
     ids = {name: tokenizer.token_to_id(name) for name in special}
@@ -136,8 +141,8 @@ def _finished(tokenizer: Any, named: dict[str, str], architecture: str, length: 
         tokenizer.post_processor = processors.TemplateProcessing(
             single=f"$A {last}", pair=f"$A {last} $B {last}", special_tokens=[(last, ids[last])]
         )
-    kept = {**named, "unk_token": named["unk_token"]}
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=length, **kept)
+    wrap: Any = transformers.PreTrainedTokenizerFast
+    return wrap(tokenizer_object=tokenizer, model_max_length=length, **named)
 
 
 def _too_small(recipe: TokenizerRecipe, size: int) -> DataError:

@@ -33,6 +33,7 @@ class Objective(ABC):
 
     def __init__(self, special: Special, *, vocabulary: int, length: int, hidden_share: float) -> None:
         self.special, self.vocabulary, self.length, self.hidden_share = special, vocabulary, length, hidden_share
+        self._every = np.array(sorted(special.every), dtype=np.int64)
         self._check()
 
     @property
@@ -61,7 +62,7 @@ class Objective(ABC):
 
     def is_word(self, ids: Ids) -> Flags:
         """Which tokens stand for text (T,)."""
-        return ~np.isin(ids, np.fromiter(self.special.every, dtype=np.int64))
+        return ~np.isin(ids, self._every)
 
 
 def bare(model: nn.Module) -> Any:

@@ -33,16 +33,15 @@ class Masked(Objective):
 
     def make(self, ids: Ids, begins: Flags, random: np.random.Generator) -> tuple[Ids, Ids]:
         """Input and labels (length,), ignored where nothing is hidden."""
-        special = self.special
         hidden = self._hide(ids, begins, random)
         shown, labels = ids.copy(), np.where(hidden, ids, IGNORED)
         draw = random.random(len(ids))
         others = self._others
-        shown[hidden & (draw < _AS_MASK)] = special.mask
+        shown[hidden & (draw < _AS_MASK)] = self._mask
         chance = hidden & (draw >= _AS_MASK) & (draw < _AS_MASK + _AS_CHANCE)
         shown[chance] = others[random.integers(0, len(others), int(chance.sum()))]
         around = np.array([IGNORED])
-        return np.concatenate([[special.first], shown, [special.end]]), np.concatenate([around, labels, around])
+        return np.concatenate([[self._first], shown, [self.special.end]]), np.concatenate([around, labels, around])
 
     def logits(self, model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """At hidden positions only: the head over the vocabulary is a third of a small encoder's work."""
@@ -71,13 +70,15 @@ class Masked(Objective):
         return hidden
 
     def _check(self) -> None:
-        if self.special.mask is None or self.special.first is None:
-            missing = "mask token" if self.special.mask is None else "token to begin a sequence with"
+        mask, first = self.special.mask, self.special.first
+        if mask is None or first is None:
+            missing = "mask token" if mask is None else "token to begin a sequence with"
             raise ModelError(
                 f"the tokenizer has no {missing}",
                 expected="the tokenizer of an encoder that was trained with a masked objective",
                 cure="choose another `model.checkpoint`",
             )
+        self._mask, self._first = mask, first
         everything = np.arange(self.vocabulary)
         self._others = everything[self.is_word(everything)]
 
