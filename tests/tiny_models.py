@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ def reviews() -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def word_piece(vocabulary: int = 800) -> Any:
-    """A fast tokenizer of `transformers`, trained on the reviews."""
-    tokenizer = Tokenizer(models.WordPiece(_word_pieces(vocabulary), unk_token="[UNK]"))
+def word_piece(vocabulary: int = 800, *, more: Sequence[str] = ()) -> Any:
+    """A fast tokenizer of `transformers`, trained on the reviews; `more` are further tokens at its end."""
+    pieces = _word_pieces(vocabulary)
+    pieces |= {piece: len(pieces) + number for number, piece in enumerate(more)}
+    tokenizer = Tokenizer(models.WordPiece(pieces, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.TemplateProcessing(

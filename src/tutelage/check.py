@@ -108,11 +108,7 @@ def tokens_of(network: Network, corpus: Corpus) -> Tokens:
 
 
 def _student(corpus: Corpus, teacher: Network, shape: Shape, recipe: Recipe) -> tuple[Network, int]:
-    words = vocabulary.keep(teacher.tokenizer)
-    if recipe.student.vocabulary == "trim":
-        words = vocabulary.trim(
-            teacher.tokenizer, [tokens_of(teacher, corpus)], at_least=recipe.student.vocabulary_size
-        )
+    words = vocabulary.choose(teacher.tokenizer, lambda: [tokens_of(teacher, corpus)], recipe.student)
     student = initialise.create(teacher, shape, tokenizer=words.tokenizer, kept=words.kept, seed=recipe.seed)
     initialise.freeze_embeddings(student, frozen=True)
     return student, len(words.kept)

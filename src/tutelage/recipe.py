@@ -160,8 +160,10 @@ class StudentRecipe(TrainingRecipe):
     heads: Count | None = Field(None, description="attention heads")
     feed_forward: Count | None = Field(None, description="inner size of the feed-forward blocks")
     vocabulary: Literal["trim", "keep"] = Field("trim", description="drop tokens that the texts never use, or not")
-    vocabulary_size: int = Field(
-        20_000, ge=0, description="when trimming: at least so many tokens, filled up with the language's most common"
+    vocabulary_size: Literal["auto"] | Count = Field(
+        "auto",
+        description="when trimming: about so many tokens, those that the texts use most, filled up with the language's "
+        "most common; auto: all that they use, at least 20,000",
     )
     epochs: Count = Field(4, description="passes over the transfer set")
     learning_rate: Positive = Field(1e-3, description="peak learning rate")

@@ -100,11 +100,12 @@ class Workshop:
     @cached_property
     def _words(self) -> vocabulary.Vocabulary:
         """The vocabulary of every student."""
-        settings, tokenizer = self.recipe.student, self.teacher.tokenizer
-        if settings.vocabulary == "keep":
-            return vocabulary.keep(tokenizer)
-        seen = [self.teacher.tokenize(split.texts()) for name, split in self.corpus.splits.items() if name in _SEEN]
-        return vocabulary.trim(tokenizer, seen, at_least=settings.vocabulary_size)
+        splits = [split for name, split in self.corpus.splits.items() if name in _SEEN]
+        return vocabulary.choose(
+            self.teacher.tokenizer,
+            lambda: (self.teacher.tokenize(split.texts()) for split in splits),
+            self.recipe.student,
+        )
 
     def layers(self, settings: StudentRecipe, shape: Shape) -> list[int]:
         """The teacher's layers that a student of some shape matches."""

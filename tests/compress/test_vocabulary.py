@@ -47,13 +47,16 @@ def test_the_kept_ids_name_the_same_tokens(tokenizer: Any) -> None:
     assert strings(trimmed.tokenizer, ids) == strings(tokenizer, list(trimmed.kept))
 
 
+def unknown_share(tokenizer: Any, texts: list[str]) -> float:
+    unknown = tokenizer.unk_token_id
+    return 0.0 if unknown is None else float((tokens(tokenizer, texts).flat == unknown).mean())
+
+
 def test_unseen_words_fall_apart_instead_of_vanishing(tokenizer: Any) -> None:
     trimmed = vocabulary.trim(tokenizer, [tokens(tokenizer, SEEN)])
-    unknown = tokenizer.unk_token_id
-    before = vocabulary.unknown_share(tokens(tokenizer, UNSEEN), unknown)
-    after = vocabulary.unknown_share(tokens(trimmed.tokenizer, UNSEEN), trimmed.tokenizer.unk_token_id)
-    assert after <= before + 1e-9
-    if unknown is None or before == 0:
+    before = unknown_share(tokenizer, UNSEEN)
+    assert unknown_share(trimmed.tokenizer, UNSEEN) <= before + 1e-9
+    if before == 0:
         assert [letters(trimmed.tokenizer, text) for text in UNSEEN] == [letters(tokenizer, text) for text in UNSEEN]
 
 
@@ -77,6 +80,43 @@ def test_the_original_is_not_changed(tokenizer: Any) -> None:
     before = tokenizer.backend_tokenizer.to_str()
     vocabulary.trim(tokenizer, [])
     assert tokenizer.backend_tokenizer.to_str() == before
+
+
+def test_a_size_keeps_what_the_texts_use_most(tokenizer: Any) -> None:
+    read = tokens(tokenizer, SEEN)
+    counts = np.bincount(read.flat, minlength=len(tokenizer))
+    limited = vocabulary.trim(tokenizer, [read], at_most=150)
+    whole = vocabulary.trim(tokenizer, [read])
+    assert len(limited.kept) < len(whole.kept)
+    kept = set(limited.kept)
+    words = {index for index in range(len(tokenizer)) if len(strings(tokenizer, [index])[0].strip("#")) > 1}
+    dropped = max(counts[index] for index in words - kept)
+    own = sorted((counts[index] for index in words & kept), reverse=True)
+    assert own[0] >= dropped
+    again = tokens(limited.tokenizer, SEEN)
+    assert len(again.flat) > len(read.flat)
+
+
+def test_a_size_costs_seen_texts_no_letter(tokenizer: Any) -> None:
+    limited = vocabulary.trim(tokenizer, [tokens(tokenizer, SEEN)], at_most=100).tokenizer
+    assert [letters(limited, text) for text in SEEN] == [letters(tokenizer, text) for text in SEEN]
+
+
+def test_a_size_above_what_occurs_is_filled_up_exactly() -> None:
+    tokenizer = tiny_models.word_piece()
+    found = vocabulary.trim(tokenizer, [tokens(tokenizer, SEEN[:3])], at_least=300, at_most=300)
+    assert len(found.kept) == 300
+    common = [index for index in range(len(tokenizer)) if index not in found.kept]
+    assert min(common) > 200
+
+
+def test_a_letter_that_never_occurs_is_dropped_only_under_a_limit() -> None:
+    tokenizer = tiny_models.word_piece(more=("好", "字"))
+    foreign = {tokenizer.convert_tokens_to_ids(token) for token in ("好", "字")}
+    seen = [tokens(tokenizer, ["good 字"])]
+    assert foreign <= set(vocabulary.trim(tokenizer, seen).kept)
+    limited = vocabulary.trim(tokenizer, seen, at_most=1)
+    assert strings(tokenizer, [index for index in limited.kept if index in foreign]) == ["字"]
 
 
 def test_keeping_keeps_all(tokenizer: Any) -> None:

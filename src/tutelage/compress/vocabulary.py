@@ -1,7 +1,7 @@
 """Keep the tokens that the texts and the language need, with a tokenizer that matches.
 
-What is dropped is never lost to `[UNK]`: all single characters stay, so an unseen word falls apart into smaller pieces.
-Follows the idea of vocabulary trimming (Abdaoui et al. 2020, "Load What You Need", arXiv 2010.05609).
+What is dropped is not lost to `[UNK]`: single characters stay, so a word that is not kept falls apart into smaller
+pieces. Follows the idea of vocabulary trimming (Abdaoui et al. 2020, "Load What You Need", arXiv 2010.05609).
 """
 
 from __future__ import annotations
@@ -9,15 +9,17 @@ from __future__ import annotations
 import itertools
 import json
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tutelage.artifacts.tokens import Tokens
+from tutelage.recipe import StudentRecipe
+
+_AUTO = 20_000  # tokens
 
 
 @dataclass(frozen=True)
@@ -28,27 +30,56 @@ class Vocabulary:
     kept: tuple[int, ...]
 
 
-def trim(tokenizer: Any, seen: Iterable[Tokens], *, at_least: int = 0) -> Vocabulary:
-    """A tokenizer with the tokens that occur in some texts, all specials and all single characters.
+def choose(tokenizer: Any, seen: Callable[[], Iterable[Tokens]], settings: StudentRecipe) -> Vocabulary:
+    """The vocabulary that a recipe asks for; `seen` gives the texts as the tokenizer reads them."""
+    if settings.vocabulary == "keep":
+        return keep(tokenizer)
+    if settings.vocabulary_size == "auto":
+        return trim(tokenizer, seen(), at_least=_AUTO)
+    return trim(tokenizer, seen(), at_least=settings.vocabulary_size, at_most=settings.vocabulary_size)
 
-    When these are fewer than `at_least`, the language's most common tokens fill up: new texts hold words that these do
-    not, and the teacher's embeddings know them. Trained vocabularies list common tokens first.
+
+def trim(tokenizer: Any, seen: Iterable[Tokens], *, at_least: int = 0, at_most: int | None = None) -> Vocabulary:
+    """A tokenizer with all specials, the tokens that occur in some texts, and single characters.
+
+    - `at_least`: when fewer occur, the language's most common tokens fill up: new texts hold words that these do not,
+      and the teacher's embeddings know them. Trained vocabularies list common tokens first.
+    - `at_most`: when more occur, the rarest are dropped, and their words fall apart; of single characters only those
+      that occur and ASCII's stay. A few more than `at_most` remain where tokens are needed to put others together.
 
     WordPiece, BPE and Unigram tokenizers are understood; any other is kept whole. The original is not changed.
     """
-    used: set[int] = set()
-    for tokens in seen:
-        used.update(np.unique(tokens.flat).tolist())
     description = json.loads(tokenizer.backend_tokenizer.to_str())
     trimmer = _TRIMMERS.get(description["model"].get("type", _guess_type(description["model"])))
     if trimmer is None:
         return keep(tokenizer)
-    used.update(_most_common(tokenizer, used, at_least))
+    counts = np.zeros(len(tokenizer), dtype=np.int64)
+    for tokens in seen:
+        counts += np.bincount(tokens.flat, minlength=len(tokenizer))
+    common = [int(index) for index in np.argsort(-counts, kind="stable") if counts[index]]
     special = {int(token["id"]) for token in description["added_tokens"]} | set(tokenizer.all_special_ids)
-    kept = sorted(trimmer(description["model"], used | special))
+    prefix = description["model"].get("continuing_subword_prefix") or ""
+    letters = _letters(tokenizer, None if at_most is None else common, prefix)
+    if at_most is not None:
+        common = [index for index in common if index not in special | letters]
+        common = common[: max(at_most - len(special | letters), 0)]
+    used = set(common) | special | letters
+    used.update(_most_common(tokenizer, used, at_least))
+    kept = sorted(trimmer(description["model"], used))
     place = {old: new for new, old in enumerate(kept)}
     _renumber(description, place)
     return Vocabulary(_rebuild(tokenizer, description), tuple(kept))
+
+
+def _letters(tokenizer: Any, occurring: list[int] | None, prefix: str) -> set[int]:
+    """Tokens of one character: all, or those out of which some tokens and all of ASCII can be written."""
+    single = {
+        index: bare for token, index in tokenizer.get_vocab().items() if len(bare := token.removeprefix(prefix)) == 1
+    }
+    if occurring is None:
+        return set(single)
+    written = {chr(code) for code in range(128)}.union(*tokenizer.convert_ids_to_tokens(occurring))
+    return {index for index, letter in single.items() if letter in written}
 
 
 def _most_common(tokenizer: Any, used: set[int], at_least: int) -> list[int]:
@@ -65,11 +96,8 @@ def keep(tokenizer: Any) -> Vocabulary:
 
 
 def _word_piece(model: dict[str, Any], used: set[int]) -> set[int]:
-    prefix = model.get("continuing_subword_prefix", "##")
-    single = {index for token, index in model["vocab"].items() if len(token.removeprefix(prefix)) == 1}
-    kept = used | single
-    model["vocab"] = {token: index for token, index in model["vocab"].items() if index in kept}
-    return kept
+    model["vocab"] = {token: index for token, index in model["vocab"].items() if index in used}
+    return used
 
 
 def _bpe(model: dict[str, Any], used: set[int]) -> set[int]:
@@ -90,8 +118,8 @@ def _bpe(model: dict[str, Any], used: set[int]) -> set[int]:
 
 def _unigram(model: dict[str, Any], used: set[int]) -> set[int]:
     pieces: list[tuple[str, float]] = model["vocab"]
-    single = {index for index, (token, _) in enumerate(pieces) if len(token) == 1 or _is_byte(token)}
-    kept = used | single | ({int(model["unk_id"])} if model.get("unk_id") is not None else set())
+    bytes_of_others = {index for index, (token, _) in enumerate(pieces) if _is_byte(token)}
+    kept = used | bytes_of_others | ({int(model["unk_id"])} if model.get("unk_id") is not None else set())
     model["unigram_kept"] = sorted(index for index in kept if index < len(pieces))
     return kept
 
@@ -162,11 +190,3 @@ def _rebuild(tokenizer: Any, description: dict[str, Any]) -> Any:
         (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
         (folder / "tokenizer.json").write_text(json.dumps(description, ensure_ascii=False), encoding="utf-8")
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-
-
-def unknown_share(tokens: Tokens, unknown: int | None) -> float:
-    """Share of the tokens that are unknown."""
-    if unknown is None or not len(tokens.flat):
-        return 0.0
-    flat: NDArray[np.int32] = tokens.flat
-    return float((flat == unknown).mean())
