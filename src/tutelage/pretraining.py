@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from tutelage import pretrain_recipe, storage
+from tutelage.artifacts.network import quiet
 from tutelage.data import stream
 from tutelage.data.identity import identity_of
 from tutelage.data.stream import Stream, Survey
@@ -28,10 +29,11 @@ from tutelage.progress import Logged, Progress, Silent
 from tutelage.teacher import load
 from tutelage.teacher.pretrain import architectures, checkpoint, learn, vocabulary
 from tutelage.teacher.pretrain.blocks import Blocks, Writer, Written
-from tutelage.teacher.pretrain.heldout import Judge
+from tutelage.teacher.pretrain.heldout import Figures, Judge
 from tutelage.teacher.pretrain.objectives import OBJECTIVES
 from tutelage.teacher.pretrain.objectives.base import Objective
 from tutelage.teacher.pretrain.special import special_of
+from tutelage.training.checkpoint import State
 
 RECIPE = "pretrain.yaml"
 RESULTS = "pretraining.json"
@@ -131,6 +133,7 @@ class _Story:
     def _tokenizer(self, streams: list[Stream], survey: Survey) -> Any:
         import transformers
 
+        quiet()
         recipe = self.recipe
         fingerprint = storage.fingerprint_of(
             "tokenizer",
@@ -234,13 +237,12 @@ class _Story:
         return int(kept["steps"])
 
     def _learn(self, name: str, model: Any, tokenizer: Any, material: learn.Material) -> None:
-        recipe, judge, unit = self.recipe, material.judge, material.objective.unit
-        training = recipe.training
+        recipe, judge, training = self.recipe, material.judge, self.recipe.training
         steps = self._steps(name, model, material)
         started = time.monotonic()
         before = judge.figures(judge.loss(model))
         self.progress.say(f"{steps:,} steps of {training.rows} x {training.length} tokens")
-        self.progress.say(f"  held-out perplexity before: {before.say(unit)}")
+        self.progress.say(f"  held-out perplexity before: {before.say(material.objective.unit)}")
         state = learn.learn(
             model,
             material,
@@ -253,34 +255,39 @@ class _Story:
         with storage.whole_folder(self.model_folder) as partial:
             model.save_pretrained(partial)
             tokenizer.save_pretrained(partial)
-        each = steps // training.looks
+        storage.write_json(self.results, self._figures(model, material, state, before, steps))
+        self.folder.finish("pretrain", name, started=started)
+
+    def _figures(
+        self, model: Any, material: learn.Material, state: State, before: Figures, steps: int
+    ) -> dict[str, Any]:
+        """What `pretraining.json` holds."""
+        recipe, training = self.recipe, self.recipe.training
         looks = [
             {
-                "step": int(record["epoch"]) * each,
+                "step": int(record["epoch"]) * (steps // training.looks),
                 "training_loss": record["loss"],
-                **vars(judge.figures(-record["score"])),
+                **vars(material.judge.figures(-record["score"])),
             }
             for record in state.history
             if "score" in record
         ]
-        best = min(looks, key=lambda look: look["loss"]) if looks else None
-        results = {
+        parts = zip(recipe.data.text, material.sources, material.weights, strict=True)
+        return {
             "objective": recipe.objective,
-            "unit": unit,
+            "unit": material.objective.unit,
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
-            "vocabulary": len(tokenizer),
+            "vocabulary": material.objective.vocabulary,
             "steps": steps,
             "tokens_each_step": training.rows * training.length,
             "sources": [
                 {"source": source.source, "blocks": len(found), "weight": weight / math.fsum(material.weights)}
-                for source, found, weight in zip(recipe.data.text, material.sources, material.weights, strict=True)
+                for source, found, weight in parts
             ],
             "before": vars(before),
-            "best": best,
+            "best": min(looks, key=lambda look: look["loss"]) if looks else None,
             "looks": looks,
         }
-        storage.write_json(self.results, results)
-        self.folder.finish("pretrain", name, started=started)
 
     def _read_results(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.results.read_text(encoding="utf-8"))

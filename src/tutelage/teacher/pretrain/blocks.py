@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
 Ids = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -59,9 +60,12 @@ class Writer:
     """Encodes texts with a fast tokenizer of `transformers` and writes them to a file, one behind the other."""
 
     def __init__(self, file: Path, tokenizer: Any, end: int) -> None:
-        self._backend, self._end = tokenizer.backend_tokenizer, end
+        # A copy: the model is saved with the tokenizer as it came.
+        self._backend, self._end = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()), end
         self._backend.no_truncation()
         self._backend.no_padding()
+        # What a text says is text, "[SEP]" too.
+        self._backend.encode_special_tokens = True
         self._out = file.open("wb")
         self._waiting: list[str] = []
         self._characters = 0
@@ -83,10 +87,7 @@ class Writer:
     def _write(self) -> None:
         self._bytes += sum(len(text.encode()) for text in self._waiting)
         pieces = [(number, piece) for number, text in enumerate(self._waiting) for piece in _pieces(text)]
-        # What a text says is text, "[SEP]" too.
-        self._backend.encode_special_tokens = True
         encodings = self._backend.encode_batch([piece for _, piece in pieces], add_special_tokens=False)
-        self._backend.encode_special_tokens = False
         for place, encoding in enumerate(encodings):
             last = place + 1 == len(pieces) or pieces[place + 1][0] != pieces[place][0]
             values = _packed(encoding, self._end if last else None)
