@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tutelage import pretrain_recipe, reference
-from tutelage.recipe import Recipe, load
+from tutelage.recipe import Recipe, StudentRecipe, load
+from tutelage.recipe_matching import Stage
 
 COMMITTED = Path(__file__).parents[1] / "docs" / "reference"
 
@@ -39,7 +40,8 @@ def test_every_key_of_the_recipe_has_its_row(written: Path) -> None:
     rows = re.findall(r"^\| `(\w+)` \| (.+) \| (.+) \| (.+) \|$", (written / "recipe.md").read_text("utf-8"), re.M)
     parts = [field.annotation for field in Recipe.model_fields.values() if hasattr(field.annotation, "model_fields")]
     keys = [name for name in Recipe.model_fields if name not in ("data", "teacher", "student", "compress", "evaluate")]
-    keys += [name for part in parts for name in part.model_fields]
+    for part in parts:
+        keys += [*part.model_fields, *(Stage.model_fields if part is StudentRecipe else ())]
     assert len(parts) == 5
     assert [row[0] for row in rows] == keys
     assert all(meaning.strip() for *_, meaning in rows)

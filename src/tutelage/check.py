@@ -16,6 +16,7 @@ import psutil
 import torch
 
 from tutelage import recipe as recipes
+from tutelage import refuse
 from tutelage.artifacts.batch import plan
 from tutelage.artifacts.corpus import Corpus
 from tutelage.artifacts.network import Network, forward
@@ -26,11 +27,13 @@ from tutelage.data.prepare import prepare
 from tutelage.encoding import reading
 from tutelage.folder import RunFolder
 from tutelage.progress import Progress, Silent
-from tutelage.recipe import Recipe, TrainingRecipe
-from tutelage.student import build, initialise, losses
+from tutelage.recipe import Recipe
+from tutelage.recipe_training import TrainingRecipe
+from tutelage.student import build, initialise, ladder, matching, stages
 from tutelage.student.build import Shape
 from tutelage.tasks import TASKS
 from tutelage.teacher import fine_tune, load, strategies
+from tutelage.training import regular
 from tutelage.training.frozen import frozen_prefix
 from tutelage.training.loop import set_dropout
 
@@ -61,17 +64,16 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
     """
     shown = progress or Silent()
     recipe = recipes.load(source)
-    losses.choose(recipe.student.loss, TASKS[recipe.task])
+    refuse.unfit(recipe, TASKS[recipe.task])
     RunFolder(Path(recipe.output)).refuse_others(recipe, resume=True)
     with _quarantined() as (folder, left_at), _threads(recipe):
         corpus = prepare(recipe, folder / "corpus", shown, left_at=left_at)
-        losses.choose(recipe.student.loss, corpus.task)
+        refuse.unfit(recipe, corpus.task)
         read = reading(recipe.data.max_tokens, recipe.data.long_text)
         teacher, fitted = load.load(recipe.teacher.model, corpus.task, read)
         shape = build.choose(recipe.student, teacher.model.config)
-        if recipe.student.hidden:
-            depth = build.shape_of(teacher.model.config).layers
-            initialise.matched_layers(depth, shape.layers, recipe.student.layer_map)
+        matching.check(recipe.student, shape, teacher.model)
+        ladder.check(recipe.student, teacher.model)
         with shown.bar("Trying a few steps", 2) as bar:
             tokens = teacher.tokenize(corpus["train"].texts())
             trains = fine_tune.trains(teacher, recipe.teacher, fitted=fitted)
@@ -86,7 +88,7 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
             f"teacher: {teacher.describe('fp32')}, {'fine-tuned' if trains else 'used as it is'}",
             _shape_line(recipe, shape, kept),
             "",
-            *_estimate(recipe, corpus, tokens, costs, trains=trains),
+            *_estimate(recipe, corpus, tokens, costs, trains=trains, a_token=_recorded(recipe, shape, teacher)),
         ]
     return lines
 
@@ -140,11 +142,20 @@ def _cost(network: Network, tokens: Tokens, settings: TrainingRecipe) -> Cost:
     reading = _fastest(read) / count
     with (
         tempfile.TemporaryDirectory(prefix="tutelage-") as name,
-        frozen_prefix(network, [some], folder=Path(name), progress=Silent()) as kept,
+        _kept(network, some, Path(name), settings) as kept,
     ):
-        training = _fastest(lambda: learn(kept[0] if kept else some)) / count
+        training = regular.cost(settings) * _fastest(lambda: learn(kept[0] if kept else some)) / count
     width = int(network.model.config.hidden_size)
     return Cost(training, reading, 4 * network.parameters, 4 * width if kept else 0)
+
+
+def _kept(
+    network: Network, some: Tokens, folder: Path, settings: TrainingRecipe
+) -> AbstractContextManager[list[Tokens] | None]:
+    """What frozen layers say of some texts, where a training would keep it."""
+    if regular.moves_tokens(settings):
+        return nullcontext()
+    return frozen_prefix(network, [some], folder=folder, progress=Silent())
 
 
 def _fastest(work: Callable[[], None]) -> float:
@@ -156,8 +167,11 @@ def _fastest(work: Callable[[], None]) -> float:
     return min(times)
 
 
-def _estimate(recipe: Recipe, corpus: Corpus, tokens: Tokens, costs: list[Cost], *, trains: bool) -> list[str]:
+def _estimate(
+    recipe: Recipe, corpus: Corpus, tokens: Tokens, costs: list[Cost], *, trains: bool, a_token: int
+) -> list[str]:
     teacher, student = costs
+    settings = stages.together(recipe.student)
     per_row = float(np.mean(tokens.lengths))
     rows = {name: len(split) for name, split in corpus.splits.items()}
     labelled = rows["train"] * per_row
@@ -167,15 +181,16 @@ def _estimate(recipe: Recipe, corpus: Corpus, tokens: Tokens, costs: list[Cost],
     seconds = {
         "teacher": once + recipe.teacher.epochs * labelled * teacher.training if trains else 0.0,
         "signals": transfer * teacher.reading,
-        "student": recipe.student.epochs * transfer * student.training,
-        "control": recipe.student.epochs * labelled * student.training if recipe.student.control else 0.0,
+        "student": settings.epochs * transfer * student.training,
+        "control": settings.epochs * labelled * student.training if settings.control else 0.0,
         "evaluation": _EVALUATION + judged * (teacher.reading + 2 * student.reading),
     }
     if recipe.student.searches:
         seconds["student"] = max(seconds["student"], 1.5 * max(seconds["teacher"], 3 * seconds["signals"]))
     parts = ", ".join(f"{name} {_duration(value)}" for name, value in seconds.items() if value)
     states = (labelled + rows["validation"] * per_row) * teacher.kept
-    disk = (_COPIES + 2) * teacher.size + (_COPIES + 3) * student.size + states
+    copies = _COPIES * len(stages.of(recipe.student)) + 3
+    disk = (_COPIES + 2) * teacher.size + copies * student.size + states + transfer * a_token
     memory = psutil.Process().memory_info().rss + (2 * teacher.size if trains else 0)
     free = psutil.disk_usage(str(_existing(Path(recipe.output).absolute()))).free
     lines = [
@@ -186,6 +201,13 @@ def _estimate(recipe: Recipe, corpus: Corpus, tokens: Tokens, costs: list[Cost],
     if disk > free:
         lines.append("warning: the disk has too little room")
     return lines
+
+
+def _recorded(recipe: Recipe, shape: Shape, teacher: Network) -> int:
+    """Bytes that are kept of every token that the teacher reads."""
+    full = build.shape_of(teacher.model.config)
+    wanted = matching.plan(recipe.student, shape, full).recording(1, full.width)
+    return 2 * len(wanted.channels) * wanted.token_width
 
 
 def _duration(seconds: float) -> str:

@@ -23,6 +23,7 @@ from tutelage.evaluate.speed import Contender
 from tutelage.recipe import StudentRecipe
 from tutelage.student import ladder
 from tutelage.student.ladder import Rung
+from tutelage.student.matching import Plan
 from tutelage.tasks import Array
 from tutelage.workshop import Bench, Made, Workshop
 
@@ -101,8 +102,8 @@ class Climb:
     def _plan(self, fingerprint: str) -> tuple[list[_Step], float]:
         """The order of the rungs and the seconds that their training may take; the same when a search goes on."""
         folder, rungs = self.workshop.folder, self._rungs()
-        layers = {layer for rung in rungs.values() for layer in self._layers(rung)}
-        self._signals = self.workshop.signals(sorted(layers))
+        plans = [self.workshop.plan(self._training(rung), rung.shape) for rung in rungs.values() if rung.trains]
+        self._signals = self.workshop.signals(self.workshop.recording([Plan(), *plans]))
         kept = folder.done("search plan", fingerprint)
         if kept is None:
             started, times = time.monotonic(), folder.times()
@@ -126,9 +127,6 @@ class Climb:
                 found.append(_Step(rung, ladder.seconds_to_read(student, tokens)))
                 bar.advance()
         return sorted(found, key=lambda step: step.cost)
-
-    def _layers(self, rung: Rung) -> list[int]:
-        return self.workshop.layers(self._training(rung), rung.shape) if rung.trains else []
 
     def _training(self, rung: Rung) -> StudentRecipe:
         return ladder.settings_for(rung, self.settings.training())

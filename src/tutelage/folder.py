@@ -25,7 +25,7 @@ _INSIDE = ".tutelage"
 Asked = Recipe | PretrainRecipe
 _SHOWN = 8
 # A search leaves stages of its own for every student that it tried.
-_COMPARED, _DECIDING = ("teacher", "student", "control"), ("student", "compress")
+_COMPARED, _DECIDING = ("teacher", "student", "control"), ("teacher", "student", "compress")
 
 
 class RunFolder:
@@ -130,7 +130,7 @@ class RunFolder:
         return {stage: history for stage, history in kept.items() if history}
 
     def choices(self) -> list[dict[str, Any]]:
-        """What was decided about the student that is deployed, and why."""
+        """What was decided about the teacher and about the student that is deployed, and why."""
         return [choice for stage in _DECIDING for choice in self._kept(stage).get("choices", [])]
 
     def _kept(self, stage: str) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from tutelage import recipe_file
-from tutelage.recipe import TrainingRecipe
 from tutelage.recipe_parts import Count, Name, Part, Positive, Share
+from tutelage.recipe_training import TrainingRecipe
 
 Objective = Literal["masked", "causal", "span"]
 Architecture = Literal["encoder", "decoder", "encoder-decoder"]
@@ -55,7 +55,7 @@ class TextRecipe(Part):
     """Where the texts are, and how they are made ready."""
 
     text: Annotated[list[TextSource], BeforeValidator(_sources), Field(min_length=1)] = Field(
-        description="one source or several"
+        description="one source or several, each a name or a mapping"
     )
     encoding: str = Field("utf-8", description="encoding of text files")
     normalise: bool = Field(True, description="mend broken Unicode, unify spaces, drop control characters")

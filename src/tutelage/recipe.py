@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from tutelage import recipe_file, yaml_text
+from tutelage.recipe_matching import MatchingRecipe, misfits
 from tutelage.recipe_parts import Count, Name, Part, Positive, Share, Sources
+from tutelage.recipe_training import LabelRecipe, TrainingRecipe
 
 Precision = Literal["fp32", "int8"]
 StrategyName = Literal["full", "last-n", "head", "gradual", "bitfit", "lora", "dora", "adalora", "ia3", "adapter"]
@@ -22,15 +24,8 @@ TaskName = Literal["text-classification", "text-regression"]
 OutputLossName = Literal[
     "soft-cross-entropy", "kl", "logit-mse", "dkd", "dist", "standardised", "generalised-jsd", "huber"
 ]
-HiddenLossName = Literal["cosine", "mse", "patient", "relational", "similarity", "contrastive"]
 Decline = Literal["constant", "linear", "cosine", "1/t"]
-
-
-def _numbers(value: Any) -> Any:
-    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-Layers = Annotated[list[int], BeforeValidator(_numbers), Field(min_length=1)]
+Portion = Annotated[float, Field(gt=0, le=1)]
 
 
 class DataRecipe(Part):
@@ -62,23 +57,6 @@ class DataRecipe(Part):
     )
 
 
-class TrainingRecipe(Part):
-    """What every training has in common."""
-
-    epochs: Count = Field(3, description="passes over the training data")
-    learning_rate: Positive = Field(1e-4, description="peak learning rate")
-    batch_size: Count = Field(
-        32, description="rows behind each step; when memory does not suffice they are taken in parts"
-    )
-    weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay of AdamW")
-    warmup: Share = Field(0.1, description="share of the steps in which the learning rate rises")
-    patience: Count | None = Field(2, description="stop after so many epochs without a better validation score")
-    dropout: Share = Field(0.0, description="0 is faster and, for short fine-tuning, as good")
-    clip: Positive = Field(1.0, description="largest gradient norm")
-    on_nan: Literal["stop", "skip"] = Field("stop", description="what to do with a loss that is not finite")
-    checkpoint_minutes: Positive = Field(5.0, description="time between checkpoints inside an epoch")
-
-
 # Peak learning rates where the recipe gives none: the fewer weights learn, the further each may go. Starting points
 # within the ranges of the papers (docs/guide/teachers.md), not tuned.
 _RATES: dict[str, float] = {
@@ -91,6 +69,8 @@ _RATES: dict[str, float] = {
     "ia3": 3e-3,
     "adapter": 5e-4,
 }
+# Epochs at most for a teacher that is to reach a level.
+_MOST_EPOCHS = 10
 # Strategies known by name that no folder could deliver.
 _NOT_PLAIN = {
     "prefix": "keys and values in front of every layer",
@@ -98,7 +78,7 @@ _NOT_PLAIN = {
 }
 
 
-class TeacherRecipe(TrainingRecipe):
+class TeacherRecipe(LabelRecipe):
     """The large model."""
 
     model: str = Field("minilm", description="'minilm' (packaged), a local folder, or a hub id")
@@ -111,6 +91,20 @@ class TeacherRecipe(TrainingRecipe):
     learning_rate: Positive = Field(
         1e-4, description="peak learning rate; left out, the strategy's own (this one: full and last-n)"
     )
+
+    until: Annotated[dict[Name, float], Field(min_length=1)] | None = Field(
+        None,
+        description="stop at the first epoch whose validation reaches these levels of the task's metrics, such as "
+        "`{accuracy: 0.9}`; `epochs`, then 10 where it is left out, are the most",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_time(cls, value: Any) -> Any:
+        """A level that is to be reached may take longer than what suffices otherwise."""
+        if isinstance(value, dict) and value.get("until") is not None and "epochs" not in value:
+            return {**value, "epochs": _MOST_EPOCHS}
+        return value
 
     @model_validator(mode="before")
     @classmethod
@@ -131,6 +125,12 @@ class TeacherRecipe(TrainingRecipe):
         return value
 
     @model_validator(mode="after")
+    def _can_be_averaged(self) -> TeacherRecipe:
+        if self.strategy == "adalora" and (self.ema or self.swa):
+            raise ValueError("`strategy: adalora` switches directions off, and an average would switch them on again")
+        return self
+
+    @model_validator(mode="after")
     def _says_how_many_layers(self) -> TeacherRecipe:
         if self.strategy == "last-n" and self.layers is None:
             raise ValueError("with `strategy: last-n`, give `layers`: how many of the last layers learn")
@@ -139,13 +139,13 @@ class TeacherRecipe(TrainingRecipe):
         return self
 
 
-class StudentRecipe(TrainingRecipe):
+class StudentRecipe(MatchingRecipe, TrainingRecipe):
     """The small model, and how it learns from the teacher."""
 
     size: Literal["auto", "tiny", "small", "medium"] | None = Field(
         "auto", description="a ready-made shape; null with layers / width given"
     )
-    keep: Annotated[float, Field(gt=0, le=1)] | None = Field(
+    keep: Portion | None = Field(
         None, description="search the cheapest student that keeps this share of the teacher's score; null: no search"
     )
     keep_confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(
@@ -175,16 +175,22 @@ class StudentRecipe(TrainingRecipe):
     loss: Literal["auto"] | OutputLossName = Field(
         "auto", description="how outputs follow the teacher's; auto: soft-cross-entropy for classes, huber for values"
     )
-    hidden: float = Field(1.0, ge=0, description="weight of matching the teacher's pooled hidden states; 0: off")
-    hidden_loss: HiddenLossName = Field("cosine", description="how hidden states follow the teacher's")
-    layer_map: Literal["uniform", "last"] | Layers = Field(
-        "uniform",
-        description="after which teacher layers (1 the first, 0 the embeddings) hidden states are matched: evenly "
-        "spread, the last ones, or one number for each student layer",
-    )
     freeze_embeddings: Literal["auto"] | bool = Field(
         "auto", description="leave the teacher's embeddings as they are; auto: when they were not projected"
     )
+    curriculum: Literal["confidence", "length", "loss"] | None = Field(
+        None,
+        description="begin with easy texts, by the teacher's confidence, their length, or the teacher's loss on the "
+        "label; null: all texts from the start",
+    )
+    curriculum_order: Literal["easy-first", "hard-first"] = Field(
+        "easy-first", description="hard-first is the control experiment"
+    )
+    curriculum_pacing: Literal["linear", "root", "step"] = Field(
+        "root", description="how the share of the texts that may be drawn grows"
+    )
+    curriculum_start: Portion = Field(0.25, description="share of the texts that may be drawn at first")
+    curriculum_end: Portion = Field(0.5, description="share of all steps after which every text may be drawn")
     wide: Literal["auto"] | bool = Field(
         "auto", description="a linear part over tokens and their pairs beside the layers; auto: where validation gains"
     )
@@ -202,6 +208,8 @@ class StudentRecipe(TrainingRecipe):
             raise ValueError("give either a goal (keep, max_latency_ms, max_mb) or a size or shape, not both")
         if self.searches and isinstance(self.layer_map, list):
             raise ValueError("a goal tries students of several depths: take `layer_map: uniform` or `last`")
+        for problem in misfits(self):
+            raise ValueError(problem)
         return self
 
     def training(self) -> StudentRecipe:
@@ -253,6 +261,15 @@ class Recipe(Part):
     output: Name = Field(description="folder of the run")
     seed: int = Field(0, ge=0, description="every random choice derives from it")
     threads: Count | None = Field(None, description="CPU threads; null: all cores")
+
+    @model_validator(mode="after")
+    def _tokens_correspond(self) -> Recipe:
+        if self.student.follows_tokens and self.data.long_text == "window":
+            raise ValueError(
+                "`data.long_text: window` reads a text more than once, and what is matched token by token "
+                "(student.hidden_of: token, attention, relations) needs each token once; take `long_text: truncate`"
+            )
+        return self
 
 
 def load(source: str | Path | Mapping[str, Any]) -> Recipe:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from typing import Any, get_args, get_origin
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -27,18 +27,21 @@ def _place(location: tuple[int | str, ...], recipe: type[BaseModel]) -> str:
     for step in location:
         if part is not None or isinstance(step, int):
             steps.append(str(step))
-        # A place in a list leads to what the list holds.
+        # The place in a list is no key.
         part = part if isinstance(step, int) else _part(part, step)
     return ".".join(steps)
 
 
 def _part(part: type[BaseModel] | None, key: str) -> type[BaseModel] | None:
-    """The model of a part of the recipe, or of each in a list of parts; None for a plain value."""
+    """The model of a part of the recipe, or of each in a list of them, None for a plain value."""
     field = part.model_fields.get(key) if part is not None else None
-    kind = field.annotation if field else None
-    if get_origin(kind) is list:
-        kind = get_args(kind)[0]
-    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+    return _model(field.annotation) if field else None
+
+
+def _model(kind: Any) -> type[BaseModel] | None:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return kind
+    return next((found for inner in get_args(kind) if (found := _model(inner))), None)
 
 
 def _line(place: str, details: list[ErrorDetails], recipe: type[BaseModel]) -> str:
@@ -48,7 +51,8 @@ def _line(place: str, details: list[ErrorDetails], recipe: type[BaseModel]) -> s
     if first["type"] == "missing":
         return f"{place}: missing"
     if first["type"] == "value_error":
-        return f"{place}: {first['ctx']['error']}"
+        # What concerns several parts has no key of its own.
+        return f"{place}: {first['ctx']['error']}".removeprefix(": ")
     return f"{place}: {_shown(first['input'])} was given; {' or '.join(map(_expected, details))}"
 
 

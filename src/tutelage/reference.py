@@ -72,11 +72,9 @@ def recipe_page(kind: type[BaseModel], title: str) -> str:
         if part is not None:
             lines += ["", f"## `{name}`", "", part["description"], ""]
             lines += _table(part["properties"], part.get("required", []))
-            for key, value in part["properties"].items():
-                listed = _part(value.get("items", {}), schema)
-                if listed is not None:
-                    lines += ["", f"### `{name}.{key}`", "", listed["description"], ""]
-                    lines += _table(listed["properties"], listed.get("required", []))
+            for key, inner in _lists(part, schema).items():
+                lines += ["", f"### `{name}.{key}`, each", "", inner["description"], ""]
+                lines += _table(inner["properties"], inner.get("required", []))
     return "\n".join(lines) + "\n"
 
 
@@ -92,9 +90,20 @@ def commands_page() -> str:
 
 def _part(value: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any] | None:
     """The schema of a part of the recipe, None for a plain value."""
-    name = value.get("$ref", "").rpartition("/")[2]
+    name = str(value.get("$ref", "")).rpartition("/")[2]
     part: dict[str, Any] | None = schema["$defs"].get(name)
     return part
+
+
+def _lists(part: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The schemas of parts that are lists of mappings, by their keys."""
+    found = {}
+    for name, value in part["properties"].items():
+        for branch in value.get("anyOf", [value]):
+            inner = _part(branch.get("items", {}), schema)
+            if inner is not None:
+                found[name] = inner
+    return found
 
 
 def _table(keys: Mapping[str, Mapping[str, Any]], required: list[str]) -> list[str]:
@@ -112,11 +121,13 @@ def _in_words(value: Mapping[str, Any]) -> str:
     choices = value.get("enum", [value["const"]] if "const" in value else [])
     if choices:
         return ", ".join(f"`{_scalar(choice)}`" for choice in choices)
-    if "$ref" in value.get("items", {}):
-        return "name, mapping of the keys below, or list of both"
+    if value["type"] == "array" and "$ref" in value["items"]:
+        return "list of mappings, below"
     if value["type"] == "array":
         one = _in_words(value["items"])
         return f"{one} or list of {one}s"
+    if value["type"] == "object":
+        return f"mapping of {_WORDS['string']} to {_in_words(value['additionalProperties'])}"
     bounds = [f"{words} {value[key]:g}" for key, words in _BOUNDS.items() if key in value]
     return f"{_WORDS[value['type']]} {' and '.join(bounds)}".rstrip()
 

@@ -21,8 +21,9 @@ from tutelage.compress.graph import Graph
 from tutelage.folder import RunFolder
 from tutelage.progress import Logged
 from tutelage.recipe import Precision, Recipe, StudentRecipe
-from tutelage.student import build, distil, initialise, widen
+from tutelage.student import build, distil, initialise, matching, widen
 from tutelage.student.build import Shape
+from tutelage.student.matching import Plan
 from tutelage.teacher import signals as recording
 from tutelage.training import supervised
 
@@ -107,16 +108,18 @@ class Workshop:
             self.recipe.student,
         )
 
-    def layers(self, settings: StudentRecipe, shape: Shape) -> list[int]:
-        """The teacher's layers that a student of some shape matches."""
-        full = build.shape_of(self.teacher.model.config)
-        return initialise.matched_layers(full.layers, shape.layers, settings.layer_map) if settings.hidden else []
+    def plan(self, settings: StudentRecipe, shape: Shape) -> Plan:
+        """Which of the teacher's layers a student of some shape follows."""
+        return matching.plan(settings, shape, build.shape_of(self.teacher.model.config))
 
-    def signals(self, layers: Sequence[int]) -> Signals:
-        """What the teacher says of every text, with the hidden states of some layers."""
+    def recording(self, plans: Sequence[Plan]) -> Recording:
+        """What the teacher must say so that students can follow some plans."""
+        width = build.shape_of(self.teacher.model.config).width
+        return matching.together([plan.recording(self.teacher.task.width, width) for plan in plans])
+
+    def signals(self, wanted: Recording) -> Signals:
+        """What the teacher says of every text."""
         started = time.monotonic()
-        full = build.shape_of(self.teacher.model.config)
-        wanted = Recording(self.teacher.task.width, tuple(layers), full.width if layers else 0)
         found = recording.record(self.teacher, self.splits, wanted, folder=self.folder.signals, progress=self.progress)
         if self.folder.done("signals", found.folder.name) is None:
             # What was there already took no time now, and a search goes by the time that it did take.
@@ -168,8 +171,9 @@ class Workshop:
         *,
         trains: bool,
     ) -> dict[str, Any]:
-        layers = self.layers(settings, shape) if trains else []
-        told = (signals or self.signals(layers)).only(layers)
+        plan = self.plan(settings, shape) if trains else Plan()
+        wanted = self.recording([plan])
+        told = (signals or self.signals(wanted)).only(wanted.layers, wanted.channels)
         started = time.monotonic()
         student = self.start(shape)
         transfer = distil.transfer_set(student, self.splits, told)
@@ -184,6 +188,7 @@ class Workshop:
                 seed=self.recipe.seed,
                 folder=self.folder.training / bench.learning,
                 progress=self.progress,
+                plan=plan,
             ).history
         else:
             supervised.finish(student, self.corpus["validation"])

@@ -40,3 +40,53 @@ def test_a_layer_map_that_cannot_be_is_refused_before_the_teacher_is_trained(
     given = tiny_recipe.recipe(reviews, bert, tmp_path / "run", student={"layer_map": [2, 9]})
     refused(ModelError, r"`student.layer_map: \[2, 9\]`", given)
     assert not (tmp_path / "run" / "teacher").exists()
+
+
+def test_everything_that_does_not_fit_the_task_is_told_at_once(reviews: Path, bert: Path, tmp_path: Path) -> None:
+    given = tiny_recipe.recipe(
+        reviews,
+        bert,
+        tmp_path / "run",
+        task="text-regression",
+        data={"label": "rating"},
+        student={"loss": "kl", "curriculum": "confidence"},
+    )
+    refused(RecipeError, r"(?s)2 problems.*student.loss.*student.curriculum: 'confidence' does not fit", given)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_level_of_a_metric_that_there_is_not_is_refused_before_the_teacher_is_trained(
+    reviews: Path, bert: Path, tmp_path: Path
+) -> None:
+    given = tiny_recipe.recipe(reviews, bert, tmp_path / "run", teacher={"until": {"bleu": 0.3}})
+    refused(RecipeError, r"teacher.until: 'bleu' is no metric of text-classification; these are: accuracy", given)
+    assert not (tmp_path / "run" / "teacher").exists()
+
+
+def test_a_regulariser_of_classes_is_refused_for_values(reviews: Path, bert: Path, tmp_path: Path) -> None:
+    given = tiny_recipe.recipe(
+        reviews,
+        bert,
+        tmp_path / "run",
+        task="text-regression",
+        data={"label": "rating"},
+        teacher={"focal": 2.0, "label_smoothing": 0.0},
+    )
+    refused(RecipeError, r"teacher.focal: it needs probabilities of classes", given)
+    assert not (tmp_path / "run").exists()
+
+
+def test_attention_of_other_heads_is_refused_before_the_teacher_is_trained(
+    reviews: Path, bert: Path, tmp_path: Path
+) -> None:
+    given = tiny_recipe.recipe(
+        reviews, bert, tmp_path / "run", student={"attention": 1, "width": 24, "heads": 3, "size": None, "layers": 2}
+    )
+    refused(ModelError, "the student has 3 and the teacher 4", given)
+    assert not (tmp_path / "run" / "teacher").exists()
+
+
+def test_windows_leave_nothing_behind_where_tokens_are_matched(reviews: Path, bert: Path, tmp_path: Path) -> None:
+    given = tiny_recipe.recipe(reviews, bert, tmp_path / "run", student={"relations": 1}, data={"long_text": "window"})
+    refused(RecipeError, "reads a text more than once", given)
+    assert not (tmp_path / "run").exists()

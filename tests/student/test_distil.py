@@ -16,8 +16,9 @@ from tutelage.compress import vocabulary
 from tutelage.encoding import Reading
 from tutelage.progress import Silent
 from tutelage.recipe import StudentRecipe, TeacherRecipe
-from tutelage.student import distil, initialise
+from tutelage.student import distil, initialise, matching
 from tutelage.student.build import Shape
+from tutelage.student.matching import Plan
 from tutelage.tasks import Task, TextClassification, TextRegression
 from tutelage.teacher import load, signals
 from tutelage.training import supervised
@@ -85,8 +86,9 @@ def test_the_teacher_itself_has_nothing_to_learn(bert: Path, tmp_path: Path) -> 
         network, [rows], Recording(2, (1, 2, 3, 4), 32), folder=tmp_path / "signals", progress=Silent()
     )
     transfer = distil.transfer_set(student, [rows], recorded)
-    learner = distil.Learner(student.model, layers=4, width=32, teacher_width=32)
-    loss = distil._loss(student, transfer, recorded, StudentRecipe())
+    plan = matching.of_recorded(recorded.recording)
+    learner = distil.Learner(student.model, plan, width=32, teacher_width=32)
+    loss = distil._loss(student, transfer, recorded, StudentRecipe(), plan)
     with torch.inference_mode():
         total = float(loss(learner, np.arange(len(TEXTS)), 0.0)) / len(TEXTS)
     probabilities = CLASSIFICATION.predict(network.outputs(network.tokenize(TEXTS)))
@@ -98,9 +100,10 @@ def objective(network: Network, recorded: Signals, targets: list[float | None], 
     student = student_of(network, Shape(2, 32, 4, 32))
     transfer = distil.transfer_set(student, [split(TEXTS, targets)], recorded)
     recipe = StudentRecipe.model_validate({"hidden": 0.0, **settings})
-    learner = distil.Learner(student.model, layers=0, width=32, teacher_width=32)
+    learner = distil.Learner(student.model, Plan(), width=32, teacher_width=32)
+    loss = distil._loss(student, transfer, recorded, recipe, Plan())
     with torch.inference_mode():
-        return float(distil._loss(student, transfer, recorded, recipe)(learner, np.arange(len(TEXTS)), 0.0))
+        return float(loss(learner, np.arange(len(TEXTS)), 0.0))
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from tutelage.compress import vocabulary
 from tutelage.encoding import Reading
 from tutelage.progress import Silent
 from tutelage.recipe import StudentRecipe
-from tutelage.student import distil, initialise
+from tutelage.student import distil, initialise, matching
 from tutelage.student.build import Shape
 from tutelage.student.losses import HIDDEN_LOSSES, LOSSES
 from tutelage.tasks import TextClassification
@@ -91,9 +91,9 @@ def objective(teacher: Network, recorded: Signals, done: float = 0.0, **changes:
     """What the loop would be told to lower, for all rows at once."""
     student, settings = student_of(teacher, SAME), recipe(**changes)
     transfer = distil.transfer_set(student, [ROWS], recorded)
-    layers = 2 if settings.hidden else 0
-    learner = distil.Learner(student.model, layers=layers, width=SAME.width, teacher_width=SAME.width)
-    loss = distil._loss(student, transfer, recorded, settings)
+    plan = matching.of_recorded(recorded.recording).of(settings)
+    learner = distil.Learner(student.model, plan, width=SAME.width, teacher_width=SAME.width)
+    loss = distil._loss(student, transfer, recorded, settings, plan)
     with torch.inference_mode():
         return float(loss(learner, np.arange(len(TEXTS)), done))
 

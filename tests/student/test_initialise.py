@@ -11,7 +11,7 @@ from tutelage.compress import vocabulary
 from tutelage.encoding import Reading
 from tutelage.errors import ModelError
 from tutelage.recipe import StudentRecipe
-from tutelage.student import build, initialise
+from tutelage.student import build, initialise, matching
 from tutelage.student.build import Shape
 from tutelage.tasks import TextClassification
 from tutelage.teacher import load
@@ -97,9 +97,9 @@ def test_the_layer_map_is_uniform(teacher_layers: int, student_layers: int, expe
 
 
 def test_matched_states_end_with_the_last() -> None:
-    assert initialise.matched_layers(6, 2) == [3, 6]
-    assert initialise.matched_layers(12, 4) == [3, 6, 9, 12]
-    assert initialise.matched_layers(5, 5) == [1, 2, 3, 4, 5]
+    assert matching.matched_layers(6, 2) == [3, 6]
+    assert matching.matched_layers(12, 4) == [3, 6, 9, 12]
+    assert matching.matched_layers(5, 5) == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize(

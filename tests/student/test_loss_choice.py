@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tutelage import recipe as recipes
+from tutelage import recipe_matching
 from tutelage.errors import ModelError, RecipeError
 from tutelage.recipe import StudentRecipe
-from tutelage.student import decline, initialise, losses
-from tutelage.student.losses import HIDDEN_LOSSES, LOSSES
+from tutelage.student import decline, losses, matching
+from tutelage.student.losses import ATTENTION_LOSSES, HIDDEN_LOSSES, LOSSES
 from tutelage.tasks import TASKS, TextClassification, TextRegression
 
 TWO, THREE = (TextClassification(tuple("abc"[:count])) for count in (2, 3))
@@ -29,7 +30,9 @@ def settings(**changes: Any) -> StudentRecipe:
 
 def test_the_recipe_knows_every_loss_and_no_other() -> None:
     assert set(get_args(recipes.OutputLossName)) == set(LOSSES)
-    assert set(get_args(recipes.HiddenLossName)) == set(HIDDEN_LOSSES)
+    assert set(get_args(recipe_matching.HiddenLossName)) == set(HIDDEN_LOSSES)
+    assert set(get_args(recipe_matching.AttentionLossName)) == set(ATTENTION_LOSSES)
+    assert {name for name, entry in HIDDEN_LOSSES.items() if entry.compares_rows} == set(recipe_matching._OF_TEXTS)
 
 
 def test_every_task_has_a_loss_of_its_own_that_fits() -> None:
@@ -114,27 +117,27 @@ def test_a_layer_map_is_a_name_or_numbers() -> None:
 
 
 def test_the_last_layers_are_matched_in_order() -> None:
-    assert initialise.matched_layers(6, 2, "last") == [5, 6]
-    assert initialise.matched_layers(4, 4, "last") == [1, 2, 3, 4]
-    assert initialise.matched_layers(12, 1, "last") == [12]
+    assert matching.matched_layers(6, 2, "last") == [5, 6]
+    assert matching.matched_layers(4, 4, "last") == [1, 2, 3, 4]
+    assert matching.matched_layers(12, 1, "last") == [12]
 
 
 def test_an_explicit_map_is_taken_as_it_stands() -> None:
-    assert initialise.matched_layers(6, 3, [0, 6, 2]) == [0, 6, 2]
+    assert matching.matched_layers(6, 3, [0, 6, 2]) == [0, 6, 2]
 
 
 @pytest.mark.parametrize("bad", [[3], [1, 2, 3], [0, 7], [-1, 6]])
 def test_an_explicit_map_that_cannot_be_is_an_error(bad: list[int]) -> None:
     with pytest.raises(ModelError, match=r"2 numbers from 0 .* to 6") as caught:
-        initialise.matched_layers(6, 2, bad)
+        matching.matched_layers(6, 2, bad)
     assert str(bad) in str(caught.value)
     assert caught.value.exit_code == 2
 
 
 def test_a_student_deeper_than_its_teacher_has_no_last_layers_to_match() -> None:
-    assert len(initialise.matched_layers(2, 3, "uniform")) == 3
+    assert len(matching.matched_layers(2, 3, "uniform")) == 3
     with pytest.raises(ModelError, match="at most as many as the teacher's 2"):
-        initialise.matched_layers(2, 3, "last")
+        matching.matched_layers(2, 3, "last")
 
 
 # --- how alpha falls ---------------------------------------------------------------------------------------------

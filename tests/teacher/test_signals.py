@@ -110,11 +110,11 @@ def test_killed_half_way_it_goes_on(teacher: Network, tmp_path: Path, monkeypatc
     class Killed(BaseException):
         pass
 
-    def dying(folder: Path, number: int, records: Any) -> None:
+    def dying(folder: Path, number: int, *records: Any) -> None:
         if len(written) == 3:
             raise Killed
         written.append(number)
-        artifact.write_shard(folder, number, records)
+        artifact.write_shard(folder, number, *records)
 
     with monkeypatch.context() as patched:
         patched.setattr(signals, "write_shard", dying)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import json
 import logging
 from collections.abc import Iterator, Sequence
@@ -23,7 +25,7 @@ from tutelage.tasks import Array, Task
 from tutelage.text import normalise
 
 # Padded tokens in one forward pass without gradients. On CPU a batch that stays in the cache is fastest.
-_TOKENS_AT_ONCE = 2048
+TOKENS_AT_ONCE = 2048
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,14 @@ class Network:
         """Texts as ragged ids."""
         return tokenize(texts, self.tokenizer.backend_tokenizer, self.reading, pad=self.pad)
 
+    def splits(self, tokens: Tokens) -> NDArray[np.uint64]:
+        """(N,): a hash of the spelling of each row's tokens, equal where two tokenizers split a text alike."""
+        names = self.tokenizer.convert_ids_to_tokens(list(range(len(self.tokenizer))))
+        spelled = np.array([_number(str(name).encode()) for name in names], dtype=np.uint64)
+        ends = tokens.start[tokens.first]
+        rows = [spelled[tokens.flat[begin:end]].tobytes() for begin, end in itertools.pairwise(ends.tolist())]
+        return np.array([_number(row) for row in rows], dtype=np.uint64)
+
     def collate(self, tokens: Tokens, rows: NDArray[np.int64]) -> Batch:
         """Some rows, padded, on the model's device."""
         return collate(tokens, rows, device=self.model.device)
@@ -114,7 +124,7 @@ class Network:
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]]:
         """Batches of (rows (B,), outputs (B, K), pooled hidden states (B, layers, width)), longest rows first."""
         self.model.eval()
-        for rows in by_length(tokens.lengths, tokens=_TOKENS_AT_ONCE):
+        for rows in by_length(tokens.lengths, tokens=TOKENS_AT_ONCE):
             with torch.inference_mode():
                 outputs, hidden = self.forward(self.collate(tokens, rows), layers=layers)
             yield rows, outputs.float().cpu().numpy(), hidden.float().cpu().numpy()
@@ -125,21 +135,38 @@ def forward(model: nn.Module, batch: Batch, *, layers: Sequence[int] = ()) -> tu
 
     Layer 0 is the embedding, layer L the last. Windows of one row are averaged.
     """
-    result = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, output_hidden_states=bool(layers))
+    return pooled(run(model, batch, states=bool(layers)), batch, layers=layers)
+
+
+def run(model: nn.Module, batch: Batch, *, states: bool) -> Any:
+    """What `transformers` answers to a batch, with or without all hidden states."""
+    return model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, output_hidden_states=states)
+
+
+def hidden_states(result: Any) -> Sequence[torch.Tensor]:
+    """(S, T, width) of each layer, 0 the embedding; `result` comes from `run`."""
+    # An encoder-decoder keeps two lists; what it understood of the text is in the encoder's.
+    found: Sequence[torch.Tensor] = result.get("hidden_states") or result["encoder_hidden_states"]
+    return found
+
+
+def pooled(result: Any, batch: Batch, *, layers: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Outputs and averaged hidden states of what `run` gave: see `forward`."""
     outputs = batch.pool(result.logits)
     if not layers:
         return outputs, outputs.new_zeros((batch.rows, 0, 0))
     mask = batch.attention_mask.unsqueeze(-1).to(outputs.dtype)
-    # An encoder-decoder keeps two lists; what it understood of the text is in the encoder's.
-    found = result.get("hidden_states") or result["encoder_hidden_states"]
+    found = hidden_states(result)
     states = [(found[layer] * mask).sum(1) / mask.sum(1) for layer in layers]
     return outputs, batch.pool(torch.stack(states, dim=1))
 
 
+def _number(content: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
+
+
 def weights_fingerprint(model: nn.Module) -> str:
     """A hash of every weight and its name: equal models, equal fingerprints."""
-    import hashlib
-
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         digest.update(json.dumps([name, list(value.shape), str(value.dtype)]).encode())

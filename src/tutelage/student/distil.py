@@ -1,16 +1,19 @@
 """Teach a student what its teacher said.
 
-    loss of a row = alpha * T^2 * outputs(student, teacher; T) + (1 - alpha) * labels(student) + hidden * states
+    loss of a row = prediction * (alpha * T^2 * outputs(student, teacher; T) + (1 - alpha) * labels(student))
+                    + hidden * states + attention * attention(student, teacher) + relations * relations(...)
 
-The loss of a batch is the mean over its rows. Rows without a label have no label term. How outputs and states are
-compared is in `losses/`, how alpha may fall on the way in `decline.py`.
+The loss of a batch is the mean over its rows. Rows without a label have no label term. What is compared token by token
+is averaged over a row's tokens first. How each is compared is in `losses/`, which layers in `matching.py`, how alpha
+may fall on the way in `decline.py`, and how weights may change from stage to stage in `stages.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +23,21 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tutelage import storage
-from tutelage.artifacts.batch import Batch
 from tutelage.artifacts.corpus import Split
-from tutelage.artifacts.network import Network, forward
+from tutelage.artifacts.network import Network
 from tutelage.artifacts.signals import Signals
 from tutelage.artifacts.tokens import Tokens, join
+from tutelage.errors import ModelError
 from tutelage.progress import Progress
 from tutelage.recipe import StudentRecipe
-from tutelage.student import decline, losses
+from tutelage.student import curriculum, decline, following, losses, matching, stages
+from tutelage.student.learner import Learner, Told
 from tutelage.student.losses import HIDDEN_LOSSES
-from tutelage.training import checkpoint, supervised
+from tutelage.student.matching import Plan
+from tutelage.training import checkpoint, regular, supervised
 from tutelage.training.lean import needed_positions, used_embeddings
 from tutelage.training.loop import Loss, Work, train
+from tutelage.training.regular.turn import Turn
 
 
 @dataclass(frozen=True)
@@ -47,35 +53,45 @@ class Transfer:
     signal_rows: NDArray[np.int64]
     """(N,): where the teacher's signals of each row are."""
 
+    def __len__(self) -> int:
+        return len(self.tokens)
 
-class Learner(nn.Module):
-    """A student and, while it learns, what maps its hidden states to the teacher's width."""
-
-    def __init__(self, student: nn.Module, *, layers: int, width: int, teacher_width: int) -> None:
-        super().__init__()
-        self.student = student
-        same = width == teacher_width
-        self.bridges = nn.ModuleList(nn.Identity() if same else nn.Linear(width, teacher_width) for _ in range(layers))
-
-    def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Outputs (B, K) and bridged hidden states (B, layers, teacher's width) after layer 1, 2 ..."""
-        layers = range(1, len(self.bridges) + 1)
-        outputs, hidden = forward(self.student, batch, layers=layers)
-        if not self.bridges:
-            return outputs, hidden
-        return outputs, torch.stack([bridge(hidden[:, i]) for i, bridge in enumerate(self.bridges)], dim=1)
+    def take(self, rows: NDArray[np.int64]) -> Transfer:
+        """Some rows, in the order given."""
+        return Transfer(
+            self.tokens.take(rows),
+            self.targets[rows],
+            storage.fingerprint_of(self.name, rows.tolist()),
+            self.keys[rows],
+            self.signal_rows[rows],
+        )
 
 
 def transfer_set(student: Network, splits: Sequence[Split], signals: Signals) -> Transfer:
-    """Put the training texts and all unlabelled ones together."""
+    """Put the training texts and all unlabelled ones together.
+
+    Raises `ModelError` where tokens are to be matched and student and teacher do not split every text alike.
+    """
     keys = np.concatenate([split.keys for split in splits])
-    return Transfer(
+    transfer = Transfer(
         join(*(student.tokenize(split.texts()) for split in splits)),
         np.concatenate([split.targets for split in splits]),
         storage.fingerprint_of(signals.folder.name, [split.fingerprint for split in splits]),
         keys,
         signals.find(keys),
     )
+    if signals.recording.channels:
+        ours, theirs = student.splits(transfer.tokens), signals.splits(transfer.signal_rows, keys)
+        other = np.flatnonzero((ours != theirs) | (np.diff(transfer.tokens.first) != 1))
+        if len(other):
+            text = [text for split in splits for text in split.texts()][int(other[0])]
+            raise ModelError(
+                f"{len(other)} texts are not the same tokens to student and teacher, the first: {text[:80]!r}",
+                expected="equal tokens, since hidden states, attention or relations are matched token by token",
+                cure="leave out `student.vocabulary_size` or take `student.vocabulary: keep`; or match averages over "
+                "texts (`hidden_of: text`, `attention: 0`, `relations: 0`)",
+            )
+    return transfer
 
 
 def distil(
@@ -88,60 +104,138 @@ def distil(
     seed: int,
     folder: Path,
     progress: Progress,
+    plan: Plan | None = None,
 ) -> checkpoint.State:
-    """Train a student in place on recorded signals; units and calibration are folded into its head."""
+    """Train a student in place on recorded signals; units and calibration are folded into its head.
+
+    By default its layers 1, 2 ... follow the recorded ones, in order. Returns the state at the end, with the history
+    of all stages.
+    """
     torch.manual_seed(seed)
-    width, of_states = int(student.model.config.hidden_size), HIDDEN_LOSSES[settings.hidden_loss]
+    if plan is None:
+        plan = matching.of_recorded(signals.recording) if settings.weighs("hidden") else Plan()
+    width, wide = int(student.model.config.hidden_size), signals.recording.width or signals.recording.token_width
     learner = Learner(
         student.model,
-        layers=len(signals.recording.layers) if settings.hidden else 0,
+        plan,
         width=width,
-        teacher_width=signals.recording.width if of_states.needs_same_width else width,
+        teacher_width=wide if HIDDEN_LOSSES[settings.hidden_loss].needs_same_width else width,
     )
-    of_outputs = losses.choose(settings.loss, student.task)
     name = supervised.fingerprint(student, settings, seed, transfer.name, validation.fingerprint)
-    texts = [transfer.tokens, student.tokenize(validation.texts())]
-    with used_embeddings(student, texts) as (tokens, judged), _positions(learner, student, tokens, settings):
-        work = Work(
-            "Distilling the student",
-            name,
-            supervised.batches(tokens, settings, seed),
-            _loss(student, replace(transfer, tokens=tokens), signals, settings),
-            supervised.validator(student, judged, validation.targets),
-            compares_rows=of_outputs.compares_rows or (bool(learner.bridges) and of_states.compares_rows),
-        )
-        state = train(learner, work, settings, seed=seed, folder=folder, progress=progress)
+    # Everything else follows from where the training starts, a later stage's start too.
+    lesson = _Lesson(student, learner, transfer, signals, validation, plan, seed, progress)
+    if settings.stages is None:
+        state = lesson.learn(settings, name, folder, "Distilling the student")
+    else:
+        state = _in_stages(lesson, stages.of(settings), name, folder)
     supervised.finish(student, validation)
     return state
 
 
-def _positions(
-    learner: Learner, student: Network, tokens: Tokens, settings: StudentRecipe
-) -> AbstractContextManager[Any]:
-    """Matching hidden states needs every position of the last layer; outputs alone need what the head reads."""
-    return nullcontext() if learner.bridges else needed_positions(student, tokens, dropout=settings.dropout)
+def _batches(
+    student: Network, transfer: Transfer, signals: Signals, settings: StudentRecipe, seed: int
+) -> Callable[[int], list[NDArray[np.int64]]]:
+    """The plan of the training: all texts in every epoch, unless there is a curriculum."""
+    if settings.curriculum is None:
+        return supervised.batches(transfer.tokens, settings, seed)
+    known = curriculum.Known(
+        student,
+        transfer.tokens.lengths,
+        transfer.targets,
+        lambda: signals.outputs(transfer.signal_rows, transfer.keys),
+    )
+    return curriculum.batches(known, settings, seed)
 
 
-def _loss(student: Network, transfer: Transfer, signals: Signals, settings: StudentRecipe) -> Loss:
+def _in_stages(lesson: _Lesson, settings: Sequence[StudentRecipe], name: str, folder: Path) -> checkpoint.State:
+    history: list[dict[str, float]] = []
+    state = checkpoint.State(name)
+    for number, stage in enumerate(settings, start=1):
+        state = lesson.learn(
+            stage,
+            storage.fingerprint_of(name, number),
+            folder / f"stage-{number}",
+            f"Distilling the student, stage {number} of {len(settings)}",
+        )
+        done = len(history)
+        history += [{**epoch, "epoch": done + epoch["epoch"], "stage": float(number)} for epoch in state.history]
+    return replace(state, history=history)
+
+
+@dataclass(frozen=True)
+class _Lesson:
+    """All that the stages of a training have in common."""
+
+    student: Network
+    learner: Learner
+    transfer: Transfer
+    signals: Signals
+    validation: Split
+    plan: Plan
+    seed: int
+    progress: Progress
+
+    def learn(self, settings: StudentRecipe, name: str, folder: Path, title: str) -> checkpoint.State:
+        """One stage, or all of it."""
+        student, learner, plan = self.student, self.learner, self.plan.of(settings)
+        learner.plan = plan
+        of_states = HIDDEN_LOSSES[settings.hidden_loss]
+        of_outputs = losses.choose(settings.loss, student.task)
+        told = self.signals.only(() if plan.by_token else plan.theirs, plan.channels(1))
+        texts = [self.transfer.tokens, student.tokenize(self.validation.texts())]
+        # Following layers needs every position of the last one; outputs alone need what the head reads.
+        every: AbstractContextManager[Any] = nullcontext()
+        with used_embeddings(student, texts) as (tokens, judged):
+            if not plan:
+                every = needed_positions(student, tokens, dropout=settings.dropout)
+            with every:
+                work = Work(
+                    title,
+                    name,
+                    _batches(student, self.transfer, self.signals, settings, self.seed),
+                    _loss(student, replace(self.transfer, tokens=tokens), told, settings, plan),
+                    # Of a head that does not learn, validation says nothing.
+                    supervised.Exam(student, judged, self.validation.targets).score if settings.prediction else None,
+                    compares_rows=(settings.prediction > 0 and of_outputs.compares_rows)
+                    or (bool(plan.ours) and of_states.compares_rows),
+                    regime=learner.regime(),
+                )
+                return train(learner, work, settings, seed=self.seed, folder=folder, progress=self.progress)
+
+
+def _loss(student: Network, transfer: Transfer, signals: Signals, settings: StudentRecipe, plan: Plan) -> Loss:
     centre, spread = supervised.units(student)
     targets = supervised.standardised(student, transfer.targets)
     of_outputs = losses.choose(settings.loss, student.task).compute
-    of_states = HIDDEN_LOSSES[settings.hidden_loss].compute
     temperature = settings.temperature
 
     def loss(model: nn.Module, rows: NDArray[np.int64], done: float) -> torch.Tensor:
-        alpha = decline.alpha(settings, done)
-        outputs, hidden = model(student.collate(transfer.tokens, rows))
+        alpha, batch = decline.alpha(settings, done), student.collate(transfer.tokens, rows)
         told = signals.take(transfer.signal_rows[rows], transfer.keys[rows])
-        said = torch.from_numpy((told["outputs"] - centre) / spread).to(outputs)
-        labels = targets[rows].to(outputs.device)
-        total = alpha * temperature**2 * of_outputs(outputs, said, labels, temperature).sum()
-        if alpha < 1:
-            known = ~labels.isnan()
-            total = total + (1 - alpha) * student.task.label_loss(outputs[known], labels[known]).sum()
-        if hidden.shape[1]:
-            goal = torch.from_numpy(told["hidden"].astype(np.float32)).to(outputs)
-            total = total + settings.hidden * of_states(hidden, goal).sum()
-        return total
+
+        def judge(ours: Told) -> torch.Tensor:
+            outputs = ours.outputs
+            said = torch.from_numpy((told["outputs"] - centre) / spread).to(outputs)
+            labels = targets[rows].to(outputs.device)
+            total = outputs.new_zeros(())
+            if settings.prediction:
+                total = alpha * temperature**2 * of_outputs(outputs, said, labels, temperature).sum()
+                if alpha < 1:
+                    known = ~labels.isnan()
+                    total = total + (1 - alpha) * student.task.label_loss(outputs[known], labels[known]).sum()
+                if settings.prediction != 1:
+                    total = settings.prediction * total
+            if plan:
+                theirs = ours.tokens
+                if channels := signals.recording.channels:
+                    # The teacher read the same tokens, so its states stand at the same places.
+                    states = signals.tokens(transfer.signal_rows[rows], transfer.keys[rows]).astype(np.float32)
+                    theirs = replace(theirs, values=torch.from_numpy(states).to(outputs), channels=channels)
+                pooled = torch.from_numpy(told["hidden"].astype(np.float32)).to(outputs)
+                total = total + following.cost(ours, theirs, pooled, settings, plan)
+            return total
+
+        turn = Turn(student, batch, lambda: model(batch), judge, attrgetter("outputs"))
+        return regular.loss(turn, settings)
 
     return loss

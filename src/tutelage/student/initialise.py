@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
 from tutelage.artifacts.network import Network
-from tutelage.errors import ModelError
 from tutelage.student import build
 from tutelage.student.build import Shape
 from tutelage.training import supervised
@@ -69,36 +68,6 @@ def uniform(teacher_layers: int, student_layers: int) -> list[int]:
         return [teacher_layers - 1]
     step = (teacher_layers - 1) / (student_layers - 1)
     return [round(number * step) for number in range(student_layers)]
-
-
-def matched_layers(
-    teacher_layers: int, student_layers: int, layer_map: Literal["uniform", "last"] | list[int] = "uniform"
-) -> list[int]:
-    """The teacher's hidden state (0 is the embedding, L the last) behind each of the student's, after layer 1, 2 ...
-
-    - uniform: after student layer i of n comes what the teacher has after layer i * L / n.
-    - last: the teacher's last n, in order.
-    - a list: as it stands.
-
-    Raises `ModelError` when the teacher has no such layers, or the list is not as long as the student is deep.
-    """
-    if layer_map == "uniform":
-        return [round(number * teacher_layers / student_layers) for number in range(1, student_layers + 1)]
-    if layer_map == "last":
-        if student_layers > teacher_layers:
-            raise ModelError(
-                f"`student.layer_map: last` was given for a student of {student_layers} layers",
-                expected=f"at most as many as the teacher's {teacher_layers}",
-                cure="lower `student.layers`, or take `student.layer_map: uniform`",
-            )
-        return list(range(teacher_layers - student_layers + 1, teacher_layers + 1))
-    if len(layer_map) != student_layers or not all(0 <= layer <= teacher_layers for layer in layer_map):
-        raise ModelError(
-            f"`student.layer_map: {layer_map}` was given for a student of {student_layers} layers",
-            expected=f"{student_layers} numbers from 0 (the teacher's embeddings) to {teacher_layers} (its last layer)",
-            cure="correct the list, or take `student.layer_map: uniform`",
-        )
-    return list(layer_map)
 
 
 def _taken(

@@ -23,7 +23,7 @@ from tutelage.artifacts.first_token import only_first_token
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.tokens import Tokens
 from tutelage.recipe import StudentRecipe
-from tutelage.student import build
+from tutelage.student import build, matching
 from tutelage.student.build import Shape
 
 _ROUNDS = 3
@@ -62,6 +62,14 @@ def rungs(settings: StudentRecipe, teacher: Any) -> list[Rung]:
 def settings_for(rung: Rung, settings: StudentRecipe) -> StudentRecipe:
     """How a rung is trained: one layer has no states in between to match, and is faster without."""
     return settings.model_copy(update={"hidden": 0.0}) if rung.shape.layers == 1 else settings
+
+
+def check(settings: StudentRecipe, teacher: Any) -> None:
+    """Raise `ModelError` when a student that a search may try cannot follow this model as the recipe asks."""
+    if settings.searches:
+        for rung in rungs(settings, teacher.config):
+            if rung.trains:
+                matching.check(settings_for(rung, settings), rung.shape, teacher)
 
 
 def seconds_to_read(network: Network, tokens: Tokens) -> float:

@@ -2,7 +2,10 @@
 
 A loss of outputs takes (student (B, K), teacher (B, K), targets (B,), temperature) and returns one number a row (B,).
 Targets are NaN where a row has no label. The caller multiplies by the square of the temperature, in every task.
-A loss of hidden states takes (student (B, layers, width), teacher (B, layers, width)) and returns one number a row.
+A loss of hidden states takes (student (B, layers, width), teacher (B, layers, width)) and returns one number a row;
+one that does not compare rows takes tokens in place of rows too.
+Losses of attention and relations take vectors of tokens (B, T, width) of both, with a mask (B, T), and return one
+number a row, averaged over its real tokens.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import torch
 
 from tutelage.errors import RecipeError
 from tutelage.student.losses import (
+    attention,
     dist,
     dkd,
     generalised_jsd,
@@ -53,7 +57,7 @@ class HiddenLoss:
     needs_same_width: bool = True
     """Without it a narrower student needs no learned map to the teacher's width."""
     compares_rows: bool = False
-    """A row's loss depends on the other rows of its batch."""
+    """A row's loss depends on the other rows of its batch, so that it says nothing of single tokens."""
 
 
 LOSSES: dict[str, OutputLoss] = {
@@ -75,6 +79,8 @@ HIDDEN_LOSSES: dict[str, HiddenLoss] = {
     "similarity": HiddenLoss(hidden_similarity.loss, needs_same_width=False, compares_rows=True),
     "contrastive": HiddenLoss(hidden_contrastive.loss, compares_rows=True),
 }
+
+ATTENTION_LOSSES = {"scores": attention.scores, "maps": attention.maps}
 
 
 def choose(name: str, task: Task | type[Task]) -> OutputLoss:
