@@ -29,7 +29,7 @@ from tutelage.folder import RunFolder
 from tutelage.progress import Progress, Silent
 from tutelage.recipe import Recipe
 from tutelage.recipe_training import TrainingRecipe
-from tutelage.student import build, initialise, ladder, matching, stages
+from tutelage.student import balance, build, initialise, ladder, matching, stages
 from tutelage.student.build import Shape
 from tutelage.tasks import TASKS
 from tutelage.teacher import fine_tune, load, strategies
@@ -181,7 +181,7 @@ def _estimate(
     seconds = {
         "teacher": once + recipe.teacher.epochs * labelled * teacher.training if trains else 0.0,
         "signals": transfer * teacher.reading,
-        "student": settings.epochs * transfer * student.training,
+        "student": (settings.epochs + balance.cost(settings)) * transfer * student.training,
         "control": settings.epochs * labelled * student.training if settings.control else 0.0,
         "evaluation": _EVALUATION + judged * (teacher.reading + 2 * student.reading),
     }

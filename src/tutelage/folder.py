@@ -25,7 +25,7 @@ _INSIDE = ".tutelage"
 Asked = Recipe | PretrainRecipe
 _SHOWN = 8
 # A search leaves stages of its own for every student that it tried.
-_COMPARED, _DECIDING = ("teacher", "student", "control"), ("teacher", "student", "compress")
+_COMPARED, _DECIDING = ("teacher", "student", "control"), ("teacher", "balance", "student", "compress")
 
 
 class RunFolder:

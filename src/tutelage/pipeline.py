@@ -40,6 +40,7 @@ from tutelage.student.build import Shape
 from tutelage.tasks import TASKS
 from tutelage.teacher import fine_tune, load
 from tutelage.training import supervised, until
+from tutelage.training.precision import has_units
 from tutelage.workshop import Bench, Learned, Made, Workshop
 
 
@@ -104,6 +105,8 @@ class _Story:
 
     def tell(self) -> Run:
         self.progress.note("run", recipe=self.recipe.model_dump(mode="json"))
+        if "bf16" in (self.recipe.teacher.precision, self.recipe.student.precision) and not has_units():
+            self.progress.warn("This processor has no units for bf16 (Intel AMX): everything stays in fp32.")
         corpus = self._data()
         refuse.unfit(self.recipe, corpus.task)
         workshop = self._workshop(corpus)

@@ -25,6 +25,8 @@ OutputLossName = Literal[
     "soft-cross-entropy", "kl", "logit-mse", "dkd", "dist", "standardised", "generalised-jsd", "huber"
 ]
 Decline = Literal["constant", "linear", "cosine", "1/t"]
+# What `balance: auto` decides, and what only somebody who knows their way would set.
+_BALANCE = ("alpha", "alpha_schedule", "temperature", "loss", "prediction", "stages")
 Portion = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -167,6 +169,11 @@ class StudentRecipe(MatchingRecipe, TrainingRecipe):
     )
     epochs: Count = Field(4, description="passes over the transfer set")
     learning_rate: Positive = Field(1e-3, description="peak learning rate")
+    balance: Literal["auto", "given"] = Field(
+        "auto",
+        description="auto: short trials choose loss, alpha and temperature, or no teacher at all; given: as below, and "
+        "as soon as one of them is set",
+    )
     alpha: float = Field(1.0, ge=0, le=1, description="weight of the teacher; 1 - alpha is that of the labels")
     alpha_schedule: Decline = Field(
         "constant", description="how alpha falls from that value while the student learns, from teacher to labels"
@@ -195,6 +202,23 @@ class StudentRecipe(MatchingRecipe, TrainingRecipe):
         "auto", description="a linear part over tokens and their pairs beside the layers; auto: where validation gains"
     )
     control: bool = Field(True, description="also train the same student on labels alone")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leaves_the_balance_open(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or "balance" in value:
+            return value
+        given = [key for key in _BALANCE if key in value and value[key] != cls.model_fields[key].default]
+        return {**value, "balance": "given" if given else "auto"}
+
+    @model_validator(mode="after")
+    def _balances_what_is_open(self) -> StudentRecipe:
+        given = [key for key in _BALANCE if getattr(self, key) != type(self).model_fields[key].default]
+        if self.balance == "auto" and given:
+            raise ValueError(
+                f"`balance: auto` chooses {' and '.join(given)} itself: leave them out, or take `balance: given`"
+            )
+        return self
 
     @model_validator(mode="after")
     def _has_a_shape(self) -> StudentRecipe:

@@ -52,7 +52,7 @@ def test_the_penalty_is_the_size_of_all_matrices_that_learn() -> None:
     network[0].weight.requires_grad_(False)
     penalty = l1.regime(network, 0.1).penalty
     assert penalty is not None
-    assert float(penalty()) == pytest.approx(0.1 * float(network[4].weight.abs().sum()))
+    assert penalty().item() == pytest.approx(0.1 * float(network[4].weight.abs().sum()))
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     assert float(penalty()) == 0.0

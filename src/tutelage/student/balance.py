@@ -14,7 +14,7 @@ noise, and the default is where the evidence points (docs/decisions/0006).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from tutelage.student import linear, losses
 from tutelage.student.distil import Transfer, distil
 from tutelage.student.linear import Array
 from tutelage.student.losses import LOSSES
+from tutelage.student.matching import Plan
 from tutelage.tasks import Task
 from tutelage.training import supervised
 
@@ -57,7 +58,7 @@ def ways(task: Task) -> list[Way]:
     """What is tried for a task, the default first; losses that the head cannot take are left out."""
     found = [
         Way(DEFAULT, {}),
-        Way(LABELS, {"alpha": 0.0, "hidden": 0.0}),
+        Way(LABELS, {"alpha": 0.0, "hidden": 0.0, "attention": 0.0, "relations": 0.0}),
         Way("half teacher, half labels", {"alpha": 0.5}),
     ]
     if task.outputs == "scores":
@@ -65,7 +66,8 @@ def ways(task: Task) -> list[Way]:
             Way("temperature 2", {"temperature": 2.0}),
             Way("half and half, temperature 2", {"alpha": 0.5, "temperature": 2.0}),
         ]
-    others = ("logit-mse", "dist", "dkd", "standardised")
+    # DIST and standardised logits leave open how far apart scores are: a linear model that is held back falls to 0.
+    others = ("logit-mse", "dkd")
     # DKD weighs the classes that are not the label against each other: with two there is one.
     least = {"dkd": 3}
     found += [
@@ -84,11 +86,17 @@ class Trials:
     """A student that has learned nothing yet, the same each time."""
     transfer: Transfer
     signals: Signals
+    plan: Plan
     validation: Split
     settings: StudentRecipe
     seed: int
     folder: Path
     progress: Progress
+
+    @property
+    def task(self) -> Task:
+        """What is learned, bound to its labels."""
+        return self.start().task
 
     def screen(self) -> dict[str, Array]:
         """Label losses of the validation rows (N,) under a linear model that learned in each way."""
@@ -123,12 +131,13 @@ class Trials:
         distil(
             student,
             self.transfer.take(rows),
-            self.signals.only(self.signals.recording.layers if short.hidden else ()),
+            self.signals,
             self.validation,
             short,
             seed=self.seed,
             folder=self.folder / way.name,
             progress=Silent(),
+            plan=self.plan,
         )
         outputs = student.outputs(student.tokenize(self.validation.texts())).astype(np.float64)
         return supervised.calibrated(student, outputs, self.validation.targets)[1]
@@ -154,12 +163,42 @@ def _lesson(
     return lesson
 
 
+def choose(trials: Trials) -> tuple[Way, dict[str, Any]]:
+    """The way to learn, and why."""
+    known = ways(trials.task)
+    default, labels, *others = known
+    screened = trials.screen()
+    finalists = [default, labels, min(others, key=lambda way: float(screened[way.name].mean()))]
+    piloted = {}
+    with trials.progress.bar("Trying ways to learn on the student", len(finalists)) as bar:
+        for way in finalists:
+            piloted[way.name] = trials.pilot(way)
+            bar.advance()
+    gains = {way.name: better(piloted[way.name], piloted[default.name]) for way in finalists[1:]}
+    surely = [way for way in finalists[1:] if gains[way.name][0] > gains[way.name][1]]
+    taken = max(surely, key=lambda way: gains[way.name][0], default=default)
+    told = [f"{default.name} {piloted[default.name].mean():.4f}"]
+    told += [f"{name} {piloted[name].mean():.4f} ({-gain:+.4f} ± {error:.4f})" for name, (gain, error) in gains.items()]
+    return taken, {
+        "what": "way to learn",
+        "taken": taken.name,
+        "why": f"validation loss after a short trial: {', '.join(told)}; on a linear model {finalists[2].name} was the "
+        f"best of {len(others)} others",
+        "figures": {
+            "after_trial": {name: float(found.mean()) for name, found in piloted.items()},
+            "linear": {name: float(found.mean()) for name, found in screened.items()},
+            "gain": {name: gain for name, (gain, _) in gains.items()},
+            "standard_error": {name: error for name, (_, error) in gains.items()},
+        },
+    }
+
+
 def better(one: Array, other: Array) -> tuple[float, float]:
     """(mean, its standard error) of how much lower paired losses (N,) are than others."""
     difference: NDArray[np.float64] = other - one
     return float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(len(difference)))
 
 
-def best_of(screened: Mapping[str, Array], among: Sequence[Way]) -> Way:
-    """The way of least mean loss."""
-    return min(among, key=lambda way: float(screened[way.name].mean()))
+def cost(settings: StudentRecipe) -> float:
+    """What the trials cost, in passes of the student over all rows."""
+    return 0.0 if settings.balance == "given" else 3 * _PILOT

@@ -31,6 +31,7 @@ from tutelage.recipe_training import TrainingRecipe
 from tutelage.training import checkpoint, guard, regular
 from tutelage.training.interruption import deferred
 from tutelage.training.optimizer import adamw
+from tutelage.training.precision import precision
 from tutelage.training.regime import Regime, combined
 from tutelage.training.schedule import warmup_then_linear
 
@@ -205,7 +206,8 @@ class _Training:
         for number, part in enumerate(np.array_split(rows, parts)):
             mine = part[rank::world]
             set_seed(_mix(self.seed, self.state.step, number * world + rank))
-            loss = self.work.loss(self.model, mine, done)
+            with precision(self.settings.precision):
+                loss = self.work.loss(self.model, mine, done)
             if self.regime.penalty is not None:
                 loss = loss + self.regime.penalty() * self.work.count(mine)
             loss = loss / count

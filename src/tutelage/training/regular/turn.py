@@ -80,8 +80,11 @@ class Turn:
         return [first, *(module for module in others if module is not first)]
 
     def uphill(self, loss: torch.Tensor, seen: list[torch.Tensor]) -> torch.Tensor:
-        """(S, T, D): the direction in which a loss rises most, of length 1 for each sequence, 0 where it is flat."""
-        slope: torch.Tensor = torch.autograd.grad(loss, seen[0], retain_graph=True)[0] * self.mask
+        """(S, T, D): the direction in which a loss rises most, of length 1 for each sequence, 0 where it is flat.
+
+        No loss reads padding, so that nothing moves there.
+        """
+        slope: torch.Tensor = torch.autograd.grad(loss, seen[0], retain_graph=True)[0]
         return slope / length(slope).clamp_min(torch.finfo(slope.dtype).tiny)
 
 
