@@ -28,6 +28,7 @@ FOUNDATION = {"artifacts", "tasks"}
 SHARED = {
     "encoding",
     "errors",
+    "pretrain_recipe",
     "progress",
     "recipe",
     "recipe_matching",
@@ -38,7 +39,10 @@ SHARED = {
     "version",
 }
 """Modules that every room may import; they import no room but the foundation."""
-COMPOSERS = {"pipeline", "workshop", "climb", "proof", "refuse", "check", "cli", "demo", "__init__", "__main__"}
+COMPOSERS = {
+    *("pipeline", "pretraining", "workshop", "climb", "proof", "refuse"),
+    *("check", "cli", "demo", "__init__", "__main__"),
+}
 """The only modules that put rooms together."""
 EXCEPTIONS = {
     "teacher": {"training"},

@@ -6,19 +6,15 @@ The descriptions below are the reference: `tutelage init` and docs/reference are
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
-from tutelage import yaml_text
-from tutelage.errors import RecipeError
+from tutelage import recipe_file, yaml_text
 from tutelage.recipe_matching import MatchingRecipe, misfits
 from tutelage.recipe_parts import Count, Name, Part, Positive, Share, Sources
-from tutelage.recipe_problems import problems
 from tutelage.recipe_training import LabelRecipe, TrainingRecipe
 
 Precision = Literal["fp32", "int8"]
@@ -305,13 +301,10 @@ def load(source: str | Path | Mapping[str, Any]) -> Recipe:
 
     Raises `RecipeError` with every problem at once.
     """
-    if isinstance(source, Mapping):
-        return _validate(dict(source), "the recipe")
-    path = Path(source)
-    return _validate(_parse(path), str(path))
+    return recipe_file.read(source, Recipe, hint="`tutelage init DATA` writes one")
 
 
-def dump(recipe: Recipe) -> str:
+def dump(recipe: BaseModel) -> str:
     """The recipe as YAML, every default written out."""
     return yaml_text.write(recipe.model_dump(mode="json"))
 
@@ -326,28 +319,3 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
         elif before != after:
             found.append(f"{name}: {before!r} -> {after!r}")
     return found
-
-
-def _parse(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        near = [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
-        hint = f"there is {', '.join(sorted(near)[:5])}" if near else "`tutelage init DATA` writes one"
-        raise RecipeError(str(path), [f"the file does not exist; {hint}"]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(str(path), [f"the file cannot be read as UTF-8 text: {error}"]) from error
-    try:
-        value = tomllib.loads(text) if path.suffix.lower() == ".toml" else yaml_text.read(text)
-    except (yaml.YAMLError, tomllib.TOMLDecodeError) as error:
-        raise RecipeError(str(path), [f"it is not valid {path.suffix[1:].upper() or 'YAML'}: {error}"]) from error
-    if not isinstance(value, dict):
-        raise RecipeError(str(path), ["it must be a mapping with the keys task, data, output ..."])
-    return value
-
-
-def _validate(value: dict[str, Any], source: str) -> Recipe:
-    try:
-        return Recipe.model_validate(value)
-    except ValidationError as error:
-        raise RecipeError(source, problems(error, Recipe)) from error

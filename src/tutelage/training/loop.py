@@ -190,7 +190,7 @@ class _Training:
                     raise TrainingError(
                         f"{self.work.title}: a single example does not fit into memory",
                         expected="room for one example",
-                        cure="lower `data.max_tokens`, or use a smaller model",
+                        cure="lower `data.max_tokens` or `training.length`, or use a smaller model",
                     ) from error
             self.state.parts *= 2
             meaning = "each row is compared with fewer others" if self.work.compares_rows else "same result"
