@@ -146,9 +146,9 @@ def main() -> None:
             f"Accuracy in percent on 2,568 movie sentences; {given.rows:,} to learn from. Teacher MiniLM, two epochs: "
             f"{teachers}.",
             "Each student three times from the same start, for as many epochs: on labels, on the head's answers as the",
-            "recipe weighs them, and as the recipe is; without layers, tinybert and minilm are one and the same. No wide",
-            "part, nothing compressed. One standard error of an accuracy on these rows is 0.8 points, which does not count",
-            "what another seed would change. Bars: outputs above labels, the recipe above outputs.",
+            "recipe weighs them, and as the recipe is; without layers, tinybert and minilm are one and the same. No",
+            "wide part, nothing compressed. One standard error of an accuracy on these rows is 0.8 points, which does",
+            "not count what another seed would change. Bars: outputs above labels, the recipe above outputs.",
             "",
             *lines,
         ],

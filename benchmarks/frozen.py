@@ -6,6 +6,7 @@ python benchmarks/frozen.py
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import ledger
-from tutelage import demo, recipe
+from tutelage import demo, recipe, storage
 from tutelage.artifacts.corpus import Corpus, Split
 from tutelage.artifacts.network import Network
 from tutelage.data.prepare import prepare
@@ -122,27 +123,29 @@ def score(network: Network, split: Split) -> float:
     return network.task.headline.compute(predictions, split.targets)
 
 
-def measured(case: Case, corpus: Corpus, model: str, seeds: list[int]) -> list[str]:
-    """A row of the table: each seed in turns, from the same start."""
-    settings, ratios, scores, layers = case.settings(model), [], [], 0
-    times: list[tuple[float, float]] = []
-    for seed in seeds:
-        pair = []
-        for way in (ours, trainer):
-            network, _ = load.load(model, corpus.task, Reading(TOKENS), seed=seed)
-            layers = network.model.config.num_hidden_layers
-            pair.append((way(network, corpus, settings, seed), score(network, corpus["test"])))
-        times.append((pair[0][0], pair[1][0]))
-        ratios.append(pair[1][0] / pair[0][0])
-        scores.append((pair[0][1], pair[1][1]))
-    allowed = case.allowed(layers, len(corpus["validation"]) / len(corpus["train"]))
-    mine, theirs = np.mean(times, axis=0)
-    accuracy = np.mean(scores, axis=0)
-    apart = np.ptp([one - other for one, other in scores]) if len(seeds) > 1 else float("nan")
-    return [
+def run(case: Case, corpus: Corpus, model: str, seed: int) -> dict[str, Any]:
+    """Both ways from the same start: seconds, scores on test, and the ratio that would be reached if only layers took
+    time. JSON."""
+    settings, found = case.settings(model), {}
+    for way in (ours, trainer):
+        network, _ = load.load(model, corpus.task, Reading(TOKENS), seed=seed)
+        found[way.__name__] = (way(network, corpus, settings, seed), score(network, corpus["test"]))
+        layers = network.model.config.num_hidden_layers
+    judged = len(corpus["validation"]) / len(corpus["train"])
+    return {**found, "allowed": case.allowed(layers, judged)}
+
+
+def line(case: Case, found: list[dict[str, Any]]) -> str:
+    """A row of the table, over the seeds."""
+    ratios = [each["trainer"][0] / each["ours"][0] for each in found]
+    allowed = found[0]["allowed"]
+    (mine, accuracy), (theirs, other) = (np.mean([each[way] for each in found], axis=0) for way in ("ours", "trainer"))
+    apart = [each["ours"][1] - each["trainer"][1] for each in found]
+    return (
         f"| {case.title} | {mine:.1f} | {theirs:.1f} | {ledger.spread(ratios)} | {case.bar:g} | {allowed:.2f} "
-        f"| {np.median(ratios) / allowed:.0%} | {accuracy[0]:.4f} | {accuracy[1]:.4f} | {apart:.4f} |"
-    ]
+        f"| {np.median(ratios) / allowed:.0%} | {100 * accuracy:.2f} | {100 * other:.2f} "
+        f"| {100 * min(apart):+.2f} to {100 * max(apart):+.2f} |"
+    )
 
 
 def main() -> None:
@@ -150,13 +153,26 @@ def main() -> None:
     parser.add_argument("--model", default="minilm")
     parser.add_argument("--rows", type=int, default=4000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--keep", type=Path, help="folder for each figure; those that are there are not measured again")
     given = parser.parse_args()
+    found: dict[str, list[dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as name:
         base = demo.recipe(Path(name) / "run", Silent())
         whole = prepare(recipe.load(base.model_dump()), Path(name) / "corpus", Silent())
         train = Split("train", whole["train"].table.slice(0, given.rows))
-        corpus = Corpus(whole.folder, whole.task, {**whole.splits, "train": train}, train.fingerprint, {})
-        lines = [line for case in CASES for line in measured(case, corpus, given.model, given.seeds)]
+        judged = Split("validation", whole["validation"].table.slice(0, given.rows // 5))
+        splits = {**whole.splits, "train": train, "validation": judged}
+        corpus = Corpus(whole.folder, whole.task, splits, train.fingerprint, {})
+        for case, seed in ((case, seed) for case in CASES for seed in given.seeds):
+            kept = given.keep / f"{case.title}, {seed}.json" if given.keep else None
+            if kept and kept.is_file():
+                each = json.loads(kept.read_text(encoding="utf-8"))
+            else:
+                each = run(case, corpus, given.model, seed)
+                if kept:
+                    kept.parent.mkdir(parents=True, exist_ok=True)
+                    storage.write_json(kept, each)
+            found.setdefault(case.title, []).append(each)
     ledger.record(
         "Frozen work done once",
         f"python benchmarks/frozen.py --rows {given.rows} --seeds {' '.join(map(str, given.seeds))}",
@@ -166,10 +182,10 @@ def main() -> None:
             "layers, pads dynamically, has no dropout and a fused AdamW, and writes no checkpoints; ours does. Seconds",
             "are means over the seeds, ratios median and range; *allowed* is the ratio if only layers took time.",
             "",
-            "| strategy | ours, s | Trainer, s | ratio | bar | allowed | reached | test, ours | test, Trainer "
-            "| spread of the difference |",
+            "| strategy | ours, s | Trainer, s | ratio | bar | allowed | reached | test %, ours | test %, Trainer "
+            "| difference, points |",
             "|---|---|---|---|---|---|---|---|---|---|",
-            *lines,
+            *(line(case, found[case.title]) for case in CASES),
         ],
     )
 

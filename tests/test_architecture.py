@@ -25,9 +25,24 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 FOUNDATION = {"artifacts", "tasks"}
 """Rooms that every room may import."""
-SHARED = {"encoding", "errors", "progress", "recipe", "storage", "text", "version"}
+SHARED = {
+    "encoding",
+    "errors",
+    "pretrain_recipe",
+    "progress",
+    "recipe",
+    "recipe_matching",
+    "recipe_parts",
+    "recipe_training",
+    "storage",
+    "text",
+    "version",
+}
 """Modules that every room may import; they import no room but the foundation."""
-COMPOSERS = {"pipeline", "workshop", "climb", "proof", "check", "cli", "demo", "__init__", "__main__"}
+COMPOSERS = {
+    *("pipeline", "pretraining", "workshop", "climb", "proof", "refuse"),
+    *("check", "cli", "demo", "__init__", "__main__"),
+}
 """The only modules that put rooms together."""
 EXCEPTIONS = {
     "teacher": {"training"},

@@ -18,7 +18,7 @@ from tutelage import cli, recipe, storage
 from tutelage.version import __version__
 
 HEAVY = {"torch", "transformers", "numpy", "scipy", "sklearn", "pandas", "pyarrow", "onnxruntime", "datasets", "yaml"}
-COMMANDS = ["init", "check", "run", "demo", "predict", "serve", "report"]
+COMMANDS = ["init", "check", "run", "pretrain", "demo", "predict", "serve", "report"]
 
 
 @dataclass(frozen=True)

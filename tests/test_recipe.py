@@ -66,6 +66,26 @@ def test_a_strategy_that_is_none_is_told_with_those_there_are(value: Any) -> Non
     assert "'last-n'" in problem
 
 
+@pytest.mark.parametrize(
+    ("part", "given", "told"),
+    [
+        ("student", {"r_drop": 1.0}, "with `r_drop`, give `dropout` above 0"),
+        ("student", {"fgm": 0.1, "freelb": 0.1}, "`fgm` and `freelb` were given; they cannot be combined"),
+        ("teacher", {"ema": 0.9, "swa": 0.5}, "`ema` and `swa` were given; they cannot be combined"),
+        ("teacher", {"label_smoothing": 0.1, "focal": 2.0}, "`label_smoothing` and `focal` were given"),
+        ("teacher", {"mixup": 0.2, "fgm": 0.1}, "`mixup` and `fgm` were given"),
+        ("teacher", {"strategy": "adalora", "ema": 0.9}, "an average would switch them on again"),
+        ("student", {"mixup": 0.2}, "unknown key; it belongs under teacher"),
+        ("teacher", {"until": {}}, "it must not be empty"),
+        ("teacher", {"until": {"accuracy": "90 %"}}, "it must be a valid number"),
+    ],
+)
+def test_what_cannot_be_combined_is_told(part: str, given: dict[str, Any], told: str) -> None:
+    (problem,) = problems(recipe(**{part: given}))
+    assert problem.startswith(part)
+    assert told in problem
+
+
 def test_one_source_or_several() -> None:
     assert load(recipe(data={"train": ["a.csv", "b.csv"], "test": "c.csv"})).data.test == ["c.csv"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tutelage import reference
+from tutelage import pretrain_recipe, reference
 from tutelage.recipe import Recipe, StudentRecipe, load
 from tutelage.recipe_matching import Stage
 
@@ -30,7 +30,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["recipe.md", "cli.md", "measurements.schema.json"])
+@pytest.mark.parametrize("name", ["recipe.md", "pretrain.md", "cli.md", "measurements.schema.json"])
 def test_the_committed_reference_is_fresh(written: Path, name: str) -> None:
     fresh, committed = (written / name).read_text("utf-8"), (COMMITTED / name).read_text("utf-8")
     assert committed == fresh, f"docs/reference/{name} is stale: run `make reference`"
@@ -43,6 +43,15 @@ def test_every_key_of_the_recipe_has_its_row(written: Path) -> None:
     for part in parts:
         keys += [*part.model_fields, *(Stage.model_fields if part is StudentRecipe else ())]
     assert len(parts) == 5
+    assert [row[0] for row in rows] == keys
+    assert all(meaning.strip() for *_, meaning in rows)
+
+
+def test_every_key_of_a_pretraining_has_its_row(written: Path) -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \| (.+) \| (.+) \|$", (written / "pretrain.md").read_text("utf-8"), re.M)
+    parts = [pretrain_recipe.TextRecipe, pretrain_recipe.TextSource, pretrain_recipe.ModelRecipe]
+    parts += [pretrain_recipe.TokenizerRecipe, pretrain_recipe.PretrainTraining]
+    keys = ["objective", "output", "seed", "threads", *(name for part in parts for name in part.model_fields)]
     assert [row[0] for row in rows] == keys
     assert all(meaning.strip() for *_, meaning in rows)
 
@@ -64,16 +73,16 @@ def test_values_are_told_in_words(written: Path) -> None:
 def test_the_defaults_shown_are_those_of_the_code(written: Path) -> None:
     made = load({"task": "text-classification", "data": {"train": "a"}, "output": "o"}).model_dump(mode="json")
     sections = re.split(r"^## `(\w+)`$", (written / "recipe.md").read_text("utf-8"), flags=re.M)
-    for part, whole in zip(sections[1::2], sections[2::2], strict=True):
-        body = whole.partition("\n### ")[0]  # without the tables of lists inside it
-        for name, shown in re.findall(r"^\| `(\w+)` \| .+ \| `([^`]+)` \| .+ \|$", body, re.M):
+    for part, body in zip(sections[1::2], sections[2::2], strict=True):
+        own = body.partition("\n### ")[0]  # below it are the keys of what a list holds
+        for name, shown in re.findall(r"^\| `(\w+)` \| .+ \| `([^`]+)` \| .+ \|$", own, re.M):
             value = made[part][name]
             assert shown == (value if isinstance(value, str) else json.dumps(value)), f"{part}.{name}"
 
 
 def test_every_command_is_there_in_full(written: Path) -> None:
     text = (written / "cli.md").read_text("utf-8")
-    for command in ("init", "check", "run", "demo", "predict", "serve", "report"):
+    for command in ("init", "check", "run", "pretrain", "demo", "predict", "serve", "report"):
         assert f"\n## `tutelage {command}`\n" in text
     assert "..." not in re.sub(r"\[ARGS\]\.\.\.", "", text)
     assert "\x1b" not in text

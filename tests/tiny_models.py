@@ -142,6 +142,27 @@ def write_distilbert(folder: Path) -> Path:
     return _write(folder, DistilBertModel, config, tokenizer)
 
 
+def write_modernbert(folder: Path) -> Path:
+    """An untrained ModernBERT without a head: rotary positions, gated neurons."""
+    from transformers import ModernBertConfig, ModernBertModel
+
+    tokenizer = word_piece()
+    config = ModernBertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=128,
+        pad_token_id=0,
+        bos_token_id=2,
+        eos_token_id=3,
+        cls_token_id=2,
+        sep_token_id=3,
+    )
+    return _write(folder, ModernBertModel, config, tokenizer)
+
+
 def _write(folder: Path, kind: Any, config: Any, tokenizer: Any) -> Path:
     torch.manual_seed(0)
     kind(config).save_pretrained(folder)

@@ -17,10 +17,18 @@ from tutelage.version import __version__
 if TYPE_CHECKING:
     from tutelage.bundle.predict import Bundle, load
     from tutelage.pipeline import Run, run
+    from tutelage.pretraining import Pretrained, pretrain
 
-__all__ = ["Bundle", "Run", "__version__", "load", "run"]
+__all__ = ["Bundle", "Pretrained", "Run", "__version__", "load", "pretrain", "run"]
 
-_HOMES = {"Bundle": "bundle.predict", "load": "bundle.predict", "Run": "pipeline", "run": "pipeline"}
+_HOMES = {
+    "Bundle": "bundle.predict",
+    "load": "bundle.predict",
+    "Pretrained": "pretraining",
+    "pretrain": "pretraining",
+    "Run": "pipeline",
+    "run": "pipeline",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,7 @@ import psutil
 import torch
 
 from tutelage import recipe as recipes
+from tutelage import refuse
 from tutelage.artifacts.batch import plan
 from tutelage.artifacts.corpus import Corpus
 from tutelage.artifacts.network import Network, forward
@@ -26,11 +27,13 @@ from tutelage.data.prepare import prepare
 from tutelage.encoding import reading
 from tutelage.folder import RunFolder
 from tutelage.progress import Progress, Silent
-from tutelage.recipe import Recipe, TrainingRecipe
-from tutelage.student import build, initialise, ladder, losses, matching, stages
+from tutelage.recipe import Recipe
+from tutelage.recipe_training import TrainingRecipe
+from tutelage.student import build, initialise, ladder, matching, stages
 from tutelage.student.build import Shape
 from tutelage.tasks import TASKS
 from tutelage.teacher import fine_tune, load, strategies
+from tutelage.training import regular
 from tutelage.training.frozen import frozen_prefix
 from tutelage.training.loop import set_dropout
 
@@ -61,11 +64,11 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
     """
     shown = progress or Silent()
     recipe = recipes.load(source)
-    losses.choose(recipe.student.loss, TASKS[recipe.task])
+    refuse.unfit(recipe, TASKS[recipe.task])
     RunFolder(Path(recipe.output)).refuse_others(recipe, resume=True)
     with _quarantined() as (folder, left_at), _threads(recipe):
         corpus = prepare(recipe, folder / "corpus", shown, left_at=left_at)
-        losses.choose(recipe.student.loss, corpus.task)
+        refuse.unfit(recipe, corpus.task)
         read = reading(recipe.data.max_tokens, recipe.data.long_text)
         teacher, fitted = load.load(recipe.teacher.model, corpus.task, read)
         shape = build.choose(recipe.student, teacher.model.config)
@@ -139,11 +142,20 @@ def _cost(network: Network, tokens: Tokens, settings: TrainingRecipe) -> Cost:
     reading = _fastest(read) / count
     with (
         tempfile.TemporaryDirectory(prefix="tutelage-") as name,
-        frozen_prefix(network, [some], folder=Path(name), progress=Silent()) as kept,
+        _kept(network, some, Path(name), settings) as kept,
     ):
-        training = _fastest(lambda: learn(kept[0] if kept else some)) / count
+        training = regular.cost(settings) * _fastest(lambda: learn(kept[0] if kept else some)) / count
     width = int(network.model.config.hidden_size)
     return Cost(training, reading, 4 * network.parameters, 4 * width if kept else 0)
+
+
+def _kept(
+    network: Network, some: Tokens, folder: Path, settings: TrainingRecipe
+) -> AbstractContextManager[list[Tokens] | None]:
+    """What frozen layers say of some texts, where a training would keep it."""
+    if regular.moves_tokens(settings):
+        return nullcontext()
+    return frozen_prefix(network, [some], folder=folder, progress=Silent())
 
 
 def _fastest(work: Callable[[], None]) -> float:

@@ -13,6 +13,7 @@ from tutelage.version import __version__
 
 if TYPE_CHECKING:
     from tutelage.pipeline import Run
+    from tutelage.pretraining import Pretrained
 
 app = typer.Typer(
     name="tutelage",
@@ -107,6 +108,23 @@ def run(
     if search is not None and not search.reached:
         typer.echo("The goal was not reached; this is the best student that was found.", err=True)
         raise typer.Exit(GOAL_MISSED)
+
+
+@app.command()
+def pretrain(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="recipe of a pre-training", show_default=False)],
+    resume: Annotated[
+        bool, typer.Option("--resume", help="go on with an interrupted one, or redo what a changed recipe touches")
+    ] = False,
+) -> None:
+    """Train a tokenizer and a model on raw text, or go on from a checkpoint: a teacher for your kind of text."""
+    from tutelage import pretrain_recipe
+
+    pretrain_recipe.load(recipe)  # told at once, as in `run`
+    from tutelage import pretraining
+    from tutelage.console import Terminal
+
+    _show_pretrained(pretraining.pretrain(recipe, resume=resume, progress=Terminal()))
 
 
 @app.command()
@@ -221,6 +239,19 @@ def _show(finished: Run, example: str = "...") -> None:
         f"Report: {finished.path / 'report.html'}\n\nNext:\n"
         f'  tutelage predict {finished.path / "bundle"} --text "{example}"\n'
         f"  tutelage serve {finished.path / 'bundle'} --port 8000"
+    )
+
+
+def _show_pretrained(finished: Pretrained) -> None:
+    """How well it guesses, and what to do with it."""
+    results = finished.results
+    figures = [results["before"], results["best"]]
+    ways = " -> ".join(f"{found['perplexity']:,.2f}" for found in figures if found)
+    bits = " -> ".join(f"{found['bits_per_byte']:.3f}" for found in figures if found)
+    typer.echo(
+        f"Held-out perplexity: {ways} per {results['unit']} ({bits} bits per byte), after {results['steps']:,} steps\n"
+        f"Figures: {finished.path / 'pretraining.json'}\n\nNext, in a recipe for `tutelage run`:\n"
+        f"  teacher: {{model: {finished.model}}}"
     )
 
 

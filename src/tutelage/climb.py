@@ -2,9 +2,9 @@
 
 Each rung is trained, compressed and judged as it would be deployed, on rows kept aside for that: on validation, where
 its epoch, its wide part and its gate were chosen, it would look better than it is. The first that surely keeps what was
-asked for is taken. Training and compressing the rungs may take 1.5 times as long as the teacher's own fine-tuning. What
-would not fit is left out, except the first rung, which tells how long the others take, and the teacher itself, which
-needs no training.
+asked for is taken. All rungs learn in the same way. Choosing it, training and compressing may take 1.5 times as long as
+the teacher's own fine-tuning. What would not fit is left out, except the first rung, which tells how long the others
+take, and the teacher itself, which needs no training.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tutelage.artifacts.measurements import Interval, Search, Tried
 from tutelage.evaluate import machine, speed
 from tutelage.evaluate.intervals import Bootstrap, Resampled
 from tutelage.evaluate.speed import Contender
-from tutelage.recipe import StudentRecipe, identity
+from tutelage.recipe import StudentRecipe
 from tutelage.student import ladder
 from tutelage.student.ladder import Rung
 from tutelage.student.matching import Plan
@@ -60,10 +60,12 @@ class Climb:
         """The student to deploy, and every rung that was looked at."""
         folder = self.workshop.folder
         fingerprint = self._fingerprint()
+        steps, allowed = self._plan(fingerprint)
+        self._balance(steps)
         kept = folder.done("search", fingerprint, self.folder)
         if kept is None:
             started = time.monotonic()
-            search = self._climb(fingerprint)
+            search = self._climb(steps, allowed)
             folder.finish("search", fingerprint, started=started, search=search.model_dump())
         else:
             search = Search.model_validate(kept["search"])
@@ -75,18 +77,25 @@ class Climb:
         """Changes with whatever could change the search, the machine included: it goes by measured speed."""
         recipe, facts = self.workshop.recipe, machine.describe(threads=self.workshop.threads)
         evaluate = (recipe.evaluate.resamples, recipe.evaluate.speed_rows)
-        student = identity(self.settings.model_copy(update={"control": True}))
+        student = self.settings.model_copy(update={"control": True}).model_dump()
         return storage.fingerprint_of(
             self.workshop.teacher_name, student, recipe.compress.model_dump(), evaluate, recipe.seed, facts
         )
 
-    def _climb(self, fingerprint: str) -> Search:
-        steps, allowed = self._plan(fingerprint)
+    def _balance(self, steps: Sequence[_Step]) -> None:
+        """All rungs learn in the way that suits the first."""
+        first = next((step.rung for step in steps if step.rung.trains), None)
+        if first is not None:
+            way = self.workshop.way(self._training(first), first.shape, self._signals)
+            self.settings = self.settings.model_copy(update=way)
+
+    def _climb(self, steps: Sequence[_Step], allowed: float) -> Search:
         self._teacher = self._resampled(self.workshop.teacher.predictions(self.rows.texts()))
         trained: list[_Step] = []
         reached = None
+        begun = self.workshop.folder.times().get("balance", 0.0)
         for step in steps:
-            left = allowed - sum(self._seconds(other.rung) for other in trained)
+            left = allowed - begun - sum(self._seconds(other.rung) for other in trained)
             needed = self._needed(step, trained)
             if step.rung.trains and needed > left:
                 self._leave_out(step.rung, f"it would take about {needed:.0f} s, and {max(left, 0):.0f} s are left")
@@ -97,7 +106,8 @@ class Climb:
             if tried.within and tried.keeps:
                 reached = tried.name
                 break
-        return self._search(reached, allowed, sum(self._seconds(step.rung) for step in trained))
+        spent = begun + sum(self._seconds(step.rung) for step in trained)
+        return self._search(reached, allowed, spent)
 
     def _plan(self, fingerprint: str) -> tuple[list[_Step], float]:
         """The order of the rungs and the seconds that their training may take; the same when a search goes on."""

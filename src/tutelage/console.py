@@ -73,9 +73,12 @@ class _LineBar:
     def advance(self, steps: float = 1, note: str = "") -> None:
         self._done += steps
         now = time.monotonic()
-        if now - self._last < _LOG_EVERY or not self._total:
+        if now - self._last < _LOG_EVERY:
             return
         self._last = now
+        if not self._total:
+            self._console.print(f"  … {self._title} {note}", style="dim")
+            return
         share = min(self._done / self._total, 1.0)
         left = (now - self._start) * (1 - share) / max(share, 1e-9)
         self._console.print(f"  … {self._title} {share:.0%}, about {_seconds(left)} left {note}", style="dim")

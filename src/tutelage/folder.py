@@ -16,21 +16,25 @@ import yaml
 from tutelage import recipe as recipes
 from tutelage import storage
 from tutelage.errors import OutputError
+from tutelage.pretrain_recipe import PretrainRecipe
 from tutelage.recipe import Recipe
 
 RECIPE = "recipe.yaml"
 LOG = "log.jsonl"
 _INSIDE = ".tutelage"
+Asked = Recipe | PretrainRecipe
 _SHOWN = 8
 # A search leaves stages of its own for every student that it tried.
-_COMPARED, _DECIDING = ("teacher", "student", "control"), ("student", "compress")
+_COMPARED, _DECIDING = ("teacher", "student", "control"), ("teacher", "balance", "student", "compress")
 
 
 class RunFolder:
     """Where a run keeps its artifacts; what only the run itself needs is in `.tutelage/`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, recipe_name: str = RECIPE) -> None:
         self.path = path
+        self.recipe_file = path / recipe_name
+        self.inside = path / _INSIDE
         self.corpus = path / _INSIDE / "corpus"
         self.training = path / _INSIDE / "training"
         self.control = path / _INSIDE / "control"
@@ -45,31 +49,31 @@ class RunFolder:
         self._stages = path / _INSIDE / "stages.json"
 
     @classmethod
-    def claim(cls, recipe: Recipe, *, resume: bool) -> RunFolder:
-        """Take the recipe's output folder, new or of the same recipe.
+    def claim(cls, recipe: Asked, *, resume: bool, recipe_name: str = RECIPE) -> RunFolder:
+        """Take the recipe's output folder, new or of the same recipe. Under another name it is another kind of run.
 
         Raises `OutputError` when it holds anything else; with `resume`, a changed recipe is accepted, and the stages
         that the change touches are done again.
         """
-        run = cls(Path(recipe.output))
+        run = cls(Path(recipe.output), recipe_name=recipe_name)
         run.refuse_others(recipe, resume=resume)
         (run.path / _INSIDE).mkdir(parents=True, exist_ok=True)
-        storage.write_text(run.path / RECIPE, recipes.dump(recipe))
+        storage.write_text(run.recipe_file, recipes.dump(recipe))
         return run
 
-    def refuse_others(self, recipe: Recipe, *, resume: bool) -> None:
+    def refuse_others(self, recipe: Asked, *, resume: bool) -> None:
         """Raise `OutputError` when the folder is not this recipe's to write to; changes nothing."""
         if self.path.exists() and not self.path.is_dir():
             raise OutputError(f"the output {self.path} is a file", expected="a folder", cure="change `output`")
         if not self.path.exists() or not any(self.path.iterdir()):
             return
-        if not (self.path / RECIPE).is_file():
+        if not self.recipe_file.is_file():
             raise OutputError(
                 f"the output folder {self.path} holds files that no run has written",
                 expected="a new or empty folder, or that of an earlier run",
                 cure="change `output`",
             )
-        old = yaml.safe_load((self.path / RECIPE).read_text(encoding="utf-8")) or {}
+        old = yaml.safe_load(self.recipe_file.read_text(encoding="utf-8")) or {}
         changed = recipes.differences(old, recipe.model_dump(mode="json"))
         if changed and not resume:
             listed = "\n".join(f"    {line}" for line in changed[:_SHOWN])
@@ -126,7 +130,7 @@ class RunFolder:
         return {stage: history for stage, history in kept.items() if history}
 
     def choices(self) -> list[dict[str, Any]]:
-        """What was decided about the student that is deployed, and why."""
+        """What was decided about the teacher and about the student that is deployed, and why."""
         return [choice for stage in _DECIDING for choice in self._kept(stage).get("choices", [])]
 
     def _kept(self, stage: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from tutelage import proof, storage
+from tutelage import proof, refuse, storage
 from tutelage import recipe as recipes
 from tutelage.artifacts.corpus import Corpus
 from tutelage.artifacts.measurements import Measurements, Search
@@ -35,11 +35,12 @@ from tutelage.progress import Logged, Progress, Silent
 from tutelage.recipe import Recipe
 from tutelage.report import page
 from tutelage.report.card import card
-from tutelage.student import build, ladder, losses, matching, stages, widen
+from tutelage.student import build, ladder, matching, stages, widen
 from tutelage.student.build import Shape
 from tutelage.tasks import TASKS
 from tutelage.teacher import fine_tune, load
-from tutelage.training import supervised
+from tutelage.training import supervised, until
+from tutelage.training.precision import has_units
 from tutelage.workshop import Bench, Learned, Made, Workshop
 
 
@@ -80,7 +81,7 @@ def run(
     raises `Interrupted`, and the same call goes on where it was.
     """
     recipe = source if isinstance(source, Recipe) else recipes.load(source)
-    losses.choose(recipe.student.loss, TASKS[recipe.task])
+    refuse.unfit(recipe, TASKS[recipe.task])
     folder = RunFolder.claim(recipe, resume=resume)
     torch.set_num_threads(recipe.threads or torch.get_num_threads())
     try:
@@ -104,8 +105,10 @@ class _Story:
 
     def tell(self) -> Run:
         self.progress.note("run", recipe=self.recipe.model_dump(mode="json"))
+        if "bf16" in (self.recipe.teacher.precision, self.recipe.student.precision) and not has_units():
+            self.progress.warn("This processor has no units for bf16 (Intel AMX): everything stays in fp32.")
         corpus = self._data()
-        losses.choose(self.recipe.student.loss, corpus.task)
+        refuse.unfit(self.recipe, corpus.task)
         workshop = self._workshop(corpus)
         made, search = self._student(workshop)
         # Of a student that was not distilled there is nothing to compare.
@@ -137,7 +140,8 @@ class _Story:
             vars(self.reading),
             self.recipe.seed,
         )
-        if self.folder.done("teacher", fingerprint, folder) is None:
+        kept = self.folder.done("teacher", fingerprint, folder)
+        if kept is None:
             started = time.monotonic()
             network, fitted = load.load(recipe.model, corpus.task, self.reading, seed=self.recipe.seed)
             self._shape(network)
@@ -151,7 +155,10 @@ class _Story:
                 progress=self.progress,
             )
             network.save(folder)
-            self.folder.finish("teacher", fingerprint, started=started, history=history)
+            told = until.told(until.goal(recipe.until, corpus.task), history, epochs=recipe.epochs)
+            kept = self.folder.finish("teacher", fingerprint, started=started, history=history, **told)
+        for warning in kept.get("warnings", []):
+            self.progress.warn(warning)
         return fingerprint, Network.load(folder, corpus.task, self.reading)
 
     def _workshop(self, corpus: Corpus) -> Workshop:

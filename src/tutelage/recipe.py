@@ -6,19 +6,16 @@ The descriptions below are the reference: `tutelage init` and docs/reference are
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
-from tutelage import yaml_text
-from tutelage.errors import RecipeError
-from tutelage.recipe_matching import LATER, MatchingRecipe, misfits
-from tutelage.recipe_part import Count, Name, Part, Positive, Share
-from tutelage.recipe_problems import problems
+from tutelage import recipe_file, yaml_text
+from tutelage.recipe_matching import MatchingRecipe, misfits
+from tutelage.recipe_parts import Count, Name, Part, Positive, Share, Sources
+from tutelage.recipe_training import LabelRecipe, TrainingRecipe
 
 Precision = Literal["fp32", "int8"]
 StrategyName = Literal["full", "last-n", "head", "gradual", "bitfit", "lora", "dora", "adalora", "ia3", "adapter"]
@@ -28,13 +25,9 @@ OutputLossName = Literal[
     "soft-cross-entropy", "kl", "logit-mse", "dkd", "dist", "standardised", "generalised-jsd", "huber"
 ]
 Decline = Literal["constant", "linear", "cosine", "1/t"]
-
-
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-Sources = Annotated[list[Name], BeforeValidator(_as_list), Field(min_length=1)]
+# What `balance: auto` decides, and what only somebody who knows their way would set.
+_BALANCE = ("alpha", "alpha_schedule", "temperature", "loss", "prediction", "stages")
+Portion = Annotated[float, Field(gt=0, le=1)]
 
 
 class DataRecipe(Part):
@@ -66,23 +59,6 @@ class DataRecipe(Part):
     )
 
 
-class TrainingRecipe(Part):
-    """What every training has in common."""
-
-    epochs: Count = Field(3, description="passes over the training data")
-    learning_rate: Positive = Field(1e-4, description="peak learning rate")
-    batch_size: Count = Field(
-        32, description="rows behind each step; when memory does not suffice they are taken in parts"
-    )
-    weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay of AdamW")
-    warmup: Share = Field(0.1, description="share of the steps in which the learning rate rises")
-    patience: Count | None = Field(2, description="stop after so many epochs without a better validation score")
-    dropout: Share = Field(0.0, description="0 is faster and, for short fine-tuning, as good")
-    clip: Positive = Field(1.0, description="largest gradient norm")
-    on_nan: Literal["stop", "skip"] = Field("stop", description="what to do with a loss that is not finite")
-    checkpoint_minutes: Positive = Field(5.0, description="time between checkpoints inside an epoch")
-
-
 # Peak learning rates where the recipe gives none: the fewer weights learn, the further each may go. Starting points
 # within the ranges of the papers (docs/guide/teachers.md), not tuned.
 _RATES: dict[str, float] = {
@@ -95,6 +71,8 @@ _RATES: dict[str, float] = {
     "ia3": 3e-3,
     "adapter": 5e-4,
 }
+# Epochs at most for a teacher that is to reach a level.
+_MOST_EPOCHS = 10
 # Strategies known by name that no folder could deliver.
 _NOT_PLAIN = {
     "prefix": "keys and values in front of every layer",
@@ -102,7 +80,7 @@ _NOT_PLAIN = {
 }
 
 
-class TeacherRecipe(TrainingRecipe):
+class TeacherRecipe(LabelRecipe):
     """The large model."""
 
     model: str = Field("minilm", description="'minilm' (packaged), a local folder, or a hub id")
@@ -115,6 +93,20 @@ class TeacherRecipe(TrainingRecipe):
     learning_rate: Positive = Field(
         1e-4, description="peak learning rate; left out, the strategy's own (this one: full and last-n)"
     )
+
+    until: Annotated[dict[Name, float], Field(min_length=1)] | None = Field(
+        None,
+        description="stop at the first epoch whose validation reaches these levels of the task's metrics, such as "
+        "`{accuracy: 0.9}`; `epochs`, then 10 where it is left out, are the most",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_time(cls, value: Any) -> Any:
+        """A level that is to be reached may take longer than what suffices otherwise."""
+        if isinstance(value, dict) and value.get("until") is not None and "epochs" not in value:
+            return {**value, "epochs": _MOST_EPOCHS}
+        return value
 
     @model_validator(mode="before")
     @classmethod
@@ -135,6 +127,12 @@ class TeacherRecipe(TrainingRecipe):
         return value
 
     @model_validator(mode="after")
+    def _can_be_averaged(self) -> TeacherRecipe:
+        if self.strategy == "adalora" and (self.ema or self.swa):
+            raise ValueError("`strategy: adalora` switches directions off, and an average would switch them on again")
+        return self
+
+    @model_validator(mode="after")
     def _says_how_many_layers(self) -> TeacherRecipe:
         if self.strategy == "last-n" and self.layers is None:
             raise ValueError("with `strategy: last-n`, give `layers`: how many of the last layers learn")
@@ -149,7 +147,7 @@ class StudentRecipe(MatchingRecipe, TrainingRecipe):
     size: Literal["auto", "tiny", "small", "medium"] | None = Field(
         "auto", description="a ready-made shape; null with layers / width given"
     )
-    keep: Annotated[float, Field(gt=0, le=1)] | None = Field(
+    keep: Portion | None = Field(
         None, description="search the cheapest student that keeps this share of the teacher's score; null: no search"
     )
     keep_confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(
@@ -171,6 +169,11 @@ class StudentRecipe(MatchingRecipe, TrainingRecipe):
     )
     epochs: Count = Field(4, description="passes over the transfer set")
     learning_rate: Positive = Field(1e-3, description="peak learning rate")
+    balance: Literal["auto", "given"] = Field(
+        "auto",
+        description="auto: a linear model tells which loss, alpha and temperature teach most, or no teacher at all; "
+        "given: as below, and as soon as one of them is set",
+    )
     alpha: float = Field(1.0, ge=0, le=1, description="weight of the teacher; 1 - alpha is that of the labels")
     alpha_schedule: Decline = Field(
         "constant", description="how alpha falls from that value while the student learns, from teacher to labels"
@@ -182,10 +185,40 @@ class StudentRecipe(MatchingRecipe, TrainingRecipe):
     freeze_embeddings: Literal["auto"] | bool = Field(
         "auto", description="leave the teacher's embeddings as they are; auto: when they were not projected"
     )
+    curriculum: Literal["confidence", "length", "loss"] | None = Field(
+        None,
+        description="begin with easy texts, by the teacher's confidence, their length, or the teacher's loss on the "
+        "label; null: all texts from the start",
+    )
+    curriculum_order: Literal["easy-first", "hard-first"] = Field(
+        "easy-first", description="hard-first is the control experiment"
+    )
+    curriculum_pacing: Literal["linear", "root", "step"] = Field(
+        "root", description="how the share of the texts that may be drawn grows"
+    )
+    curriculum_start: Portion = Field(0.25, description="share of the texts that may be drawn at first")
+    curriculum_end: Portion = Field(0.5, description="share of all steps after which every text may be drawn")
     wide: Literal["auto"] | bool = Field(
         "auto", description="a linear part over tokens and their pairs beside the layers; auto: where validation gains"
     )
     control: bool = Field(True, description="also train the same student on labels alone")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leaves_the_balance_open(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or "balance" in value:
+            return value
+        given = [key for key in _BALANCE if key in value and value[key] != cls.model_fields[key].default]
+        return {**value, "balance": "given" if given else "auto"}
+
+    @model_validator(mode="after")
+    def _balances_what_is_open(self) -> StudentRecipe:
+        given = [key for key in _BALANCE if getattr(self, key) != type(self).model_fields[key].default]
+        if self.balance == "auto" and given:
+            raise ValueError(
+                f"`balance: auto` chooses {' and '.join(given)} itself: leave them out, or take `balance: given`"
+            )
+        return self
 
     @model_validator(mode="after")
     def _has_a_shape(self) -> StudentRecipe:
@@ -263,27 +296,15 @@ class Recipe(Part):
         return self
 
 
-def identity(settings: TrainingRecipe) -> dict[str, Any]:
-    """What a training is known by: keys that came later count only where they are used.
-
-    So what was trained before there were any is still found.
-    """
-    defaults = {name: StudentRecipe.model_fields[name].default for name in LATER}
-    return {name: value for name, value in settings.model_dump().items() if defaults.get(name, ...) != value}
-
-
 def load(source: str | Path | Mapping[str, Any]) -> Recipe:
     """Read a recipe from a YAML or TOML file, or from a mapping. Paths inside stay as written.
 
     Raises `RecipeError` with every problem at once.
     """
-    if isinstance(source, Mapping):
-        return _validate(dict(source), "the recipe")
-    path = Path(source)
-    return _validate(_parse(path), str(path))
+    return recipe_file.read(source, Recipe, hint="`tutelage init DATA` writes one")
 
 
-def dump(recipe: Recipe) -> str:
+def dump(recipe: BaseModel) -> str:
     """The recipe as YAML, every default written out."""
     return yaml_text.write(recipe.model_dump(mode="json"))
 
@@ -298,28 +319,3 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
         elif before != after:
             found.append(f"{name}: {before!r} -> {after!r}")
     return found
-
-
-def _parse(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        near = [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
-        hint = f"there is {', '.join(sorted(near)[:5])}" if near else "`tutelage init DATA` writes one"
-        raise RecipeError(str(path), [f"the file does not exist; {hint}"]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(str(path), [f"the file cannot be read as UTF-8 text: {error}"]) from error
-    try:
-        value = tomllib.loads(text) if path.suffix.lower() == ".toml" else yaml_text.read(text)
-    except (yaml.YAMLError, tomllib.TOMLDecodeError) as error:
-        raise RecipeError(str(path), [f"it is not valid {path.suffix[1:].upper() or 'YAML'}: {error}"]) from error
-    if not isinstance(value, dict):
-        raise RecipeError(str(path), ["it must be a mapping with the keys task, data, output ..."])
-    return value
-
-
-def _validate(value: dict[str, Any], source: str) -> Recipe:
-    try:
-        return Recipe.model_validate(value)
-    except ValidationError as error:
-        raise RecipeError(source, problems(error, Recipe)) from error

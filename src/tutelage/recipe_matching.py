@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from tutelage.recipe_part import Count, Part, Positive, Weight
+from tutelage.recipe_parts import Count, Part, Positive, Weight
 
 HiddenLossName = Literal["cosine", "mse", "patient", "relational", "similarity", "contrastive"]
 Term = Literal["prediction", "hidden", "attention", "relations"]
@@ -77,13 +77,6 @@ class MatchingRecipe(Part):
         """Whether student and teacher are compared token by token."""
         by_token = self.hidden_of == "token" and self.weighs("hidden")
         return by_token or self.weighs("attention") or self.weighs("relations")
-
-
-# Keys that came later than the first trainings.
-LATER = (
-    *("prediction", "hidden_of", "hidden_embeddings", "attention", "attention_loss"),
-    *("relations", "relation_heads", "relation_layer", "stages"),
-)
 
 
 def misfits(settings: MatchingRecipe) -> list[str]:

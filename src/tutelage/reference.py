@@ -1,6 +1,7 @@
 """The reference in docs/reference, written from the code: `python -m tutelage.reference`.
 
     recipe.md                   every key of a recipe, from the models and their descriptions
+    pretrain.md                 every key of the recipe of a pre-training
     cli.md                      every command and option, from the command line itself
     measurements.schema.json    the JSON schema of `measurements.json`
 
@@ -17,7 +18,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from tutelage.artifacts import measurements
+from tutelage.pretrain_recipe import PretrainRecipe
 from tutelage.recipe import Recipe
 from tutelage.storage import write_text
 
@@ -40,20 +44,22 @@ _BOUNDS = {
 
 def write(folder: Path) -> list[Path]:
     """Write every page into a folder and return their paths."""
-    recipe, commands, schema = folder / "recipe.md", folder / "cli.md", folder / "measurements.schema.json"
-    write_text(recipe, recipe_page())
+    recipe, pretrain = folder / "recipe.md", folder / "pretrain.md"
+    commands, schema = folder / "cli.md", folder / "measurements.schema.json"
+    write_text(recipe, recipe_page(Recipe, "The recipe"))
+    write_text(pretrain, recipe_page(PretrainRecipe, "The recipe of a pre-training"))
     write_text(commands, commands_page())
     measurements.publish(schema)
-    return [recipe, commands, schema]
+    return [recipe, pretrain, commands, schema]
 
 
-def recipe_page() -> str:
-    """Every key of a recipe in Markdown, a table for each part."""
-    schema = Recipe.model_json_schema()
+def recipe_page(kind: type[BaseModel], title: str) -> str:
+    """Every key of a kind of recipe in Markdown, a table for each part."""
+    schema = kind.model_json_schema()
     parts = {name: _part(value, schema) for name, value in schema["properties"].items()}
     top = {name: value for name, value in schema["properties"].items() if parts[name] is None}
     lines = [
-        "# The recipe",
+        f"# {title}",
         "",
         _MARK,
         "",
@@ -120,6 +126,8 @@ def _in_words(value: Mapping[str, Any]) -> str:
     if value["type"] == "array":
         one = _in_words(value["items"])
         return f"{one} or list of {one}s"
+    if value["type"] == "object":
+        return f"mapping of {_WORDS['string']} to {_in_words(value['additionalProperties'])}"
     bounds = [f"{words} {value[key]:g}" for key, words in _BOUNDS.items() if key in value]
     return f"{_WORDS[value['type']]} {' and '.join(bounds)}".rstrip()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ from tutelage.compress import graph, vocabulary
 from tutelage.compress.graph import Graph
 from tutelage.folder import RunFolder
 from tutelage.progress import Logged
-from tutelage.recipe import Precision, Recipe, StudentRecipe, identity
-from tutelage.student import build, distil, initialise, matching, widen
+from tutelage.recipe import Precision, Recipe, StudentRecipe
+from tutelage.student import balance, build, distil, initialise, matching, widen
 from tutelage.student.build import Shape
 from tutelage.student.matching import Plan
 from tutelage.teacher import signals as recording
@@ -120,6 +120,7 @@ class Workshop:
     def signals(self, wanted: Recording) -> Signals:
         """What the teacher says of every text."""
         started = time.monotonic()
+        wanted = replace(wanted, precision=self.recipe.teacher.precision)
         found = recording.record(self.teacher, self.splits, wanted, folder=self.folder.signals, progress=self.progress)
         if self.folder.done("signals", found.folder.name) is None:
             # What was there already took no time now, and a search goes by the time that it did take.
@@ -154,12 +155,35 @@ class Workshop:
 
         `signals` hold at least what this shape matches; without them they are recorded.
         """
-        name = storage.fingerprint_of(self.teacher_name, identity(settings), vars(shape), trains)
+        settings = settings.model_copy(update=self.way(settings, shape, signals) if trains else {})
+        name = storage.fingerprint_of(self.teacher_name, settings.model_dump(), vars(shape), trains)
         kept = self.folder.done(bench.learning, name, bench.student)
         if kept is None:
             kept = self._learn(settings, shape, bench, name, signals, trains=trains)
         network = Network.load(bench.student, self.corpus.task, self.teacher.reading)
         return Learned(name, network, shape, bench, kept, settings, trains)
+
+    def way(self, settings: StudentRecipe, shape: Shape, signals: Signals | None = None) -> dict[str, Any]:
+        """What changes in the settings where the recipe leaves open how to learn."""
+        if settings.balance == "given":
+            return {}
+        name = storage.fingerprint_of(self.teacher_name, settings.model_dump(), vars(shape))
+        kept = self.folder.done("balance", name)
+        if kept is None:
+            told = self._told(self.plan(settings, shape), signals)
+            started, student = time.monotonic(), self.start(shape)
+            transfer = distil.transfer_set(student, self.splits, told)
+            screened = balance.screen(
+                student, transfer, told, self.corpus["validation"], settings, progress=self.progress
+            )
+            way, choice = balance.decide(student.task, screened)
+            kept = self.folder.finish("balance", name, started=started, way=dict(way.settings), choices=[choice])
+        return {**kept["way"], "balance": "given"}
+
+    def _told(self, plan: Plan, signals: Signals | None) -> Signals:
+        """What the teacher says, for a student that follows a plan."""
+        wanted = self.recording([plan])
+        return (signals or self.signals(wanted)).only(wanted.layers, wanted.channels)
 
     def _learn(
         self,
@@ -172,8 +196,7 @@ class Workshop:
         trains: bool,
     ) -> dict[str, Any]:
         plan = self.plan(settings, shape) if trains else Plan()
-        wanted = self.recording([plan])
-        told = (signals or self.signals(wanted)).only(wanted.layers, wanted.channels)
+        told = self._told(plan, signals)
         started = time.monotonic()
         student = self.start(shape)
         transfer = distil.transfer_set(student, self.splits, told)

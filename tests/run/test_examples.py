@@ -11,7 +11,8 @@ from tutelage import pipeline, recipe
 from tutelage.recipe_matching import Stage
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+EXAMPLES = sorted(file for file in (ROOT / "examples").glob("*.yaml") if "task:" in file.read_text("utf-8"))
+"""All but those of a pre-training, which tests/run/test_pretraining.py runs."""
 
 
 def test_there_are_examples() -> None:

@@ -333,3 +333,27 @@ def test_memory_is_measured_in_processes_of_their_own(finished: pipeline.Run) ->
     assert teacher is not None
     assert student is not None
     assert 20 < student < 0.6 * teacher  # no torch in the student's process
+
+
+def test_a_level_that_is_not_reached_is_on_the_screen_and_in_the_report_also_when_it_is_run_again(
+    reviews: Path, bert: Path, tmp_path: Path
+) -> None:
+    class Ear(Silent):
+        def __init__(self) -> None:
+            self.heard: list[str] = []
+
+        def warn(self, text: str) -> None:
+            self.heard.append(text)
+
+    given = recipe(reviews, bert, tmp_path / "run", teacher={"until": {"f1": 1.0}, "epochs": 1})
+    for _ in range(2):
+        ear = Ear()
+        found = pipeline.run(given, resume=True, progress=ear).measurements
+        (told,) = [warning for warning in ear.heard if "`until`" in warning]
+        assert "trained for 1 epoch without reaching" in told
+        assert told in found.warnings
+        (choice,) = [choice for choice in found.choices if choice.what == "end of the teacher's training"]
+        assert choice.figures["asked_f1"] == 1.0
+        assert "without reaching the level asked for" in (tmp_path / "run" / "report.html").read_text()
+        # Measured anew, from the teacher that is there.
+        (tmp_path / "run" / "measurements.json").unlink()

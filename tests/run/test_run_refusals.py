@@ -42,6 +42,40 @@ def test_a_layer_map_that_cannot_be_is_refused_before_the_teacher_is_trained(
     assert not (tmp_path / "run" / "teacher").exists()
 
 
+def test_everything_that_does_not_fit_the_task_is_told_at_once(reviews: Path, bert: Path, tmp_path: Path) -> None:
+    given = tiny_recipe.recipe(
+        reviews,
+        bert,
+        tmp_path / "run",
+        task="text-regression",
+        data={"label": "rating"},
+        student={"loss": "kl", "curriculum": "confidence"},
+    )
+    refused(RecipeError, r"(?s)2 problems.*student.loss.*student.curriculum: 'confidence' does not fit", given)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_level_of_a_metric_that_there_is_not_is_refused_before_the_teacher_is_trained(
+    reviews: Path, bert: Path, tmp_path: Path
+) -> None:
+    given = tiny_recipe.recipe(reviews, bert, tmp_path / "run", teacher={"until": {"bleu": 0.3}})
+    refused(RecipeError, r"teacher.until: 'bleu' is no metric of text-classification; these are: accuracy", given)
+    assert not (tmp_path / "run" / "teacher").exists()
+
+
+def test_a_regulariser_of_classes_is_refused_for_values(reviews: Path, bert: Path, tmp_path: Path) -> None:
+    given = tiny_recipe.recipe(
+        reviews,
+        bert,
+        tmp_path / "run",
+        task="text-regression",
+        data={"label": "rating"},
+        teacher={"focal": 2.0, "label_smoothing": 0.0},
+    )
+    refused(RecipeError, r"teacher.focal: it needs probabilities of classes", given)
+    assert not (tmp_path / "run").exists()
+
+
 def test_attention_of_other_heads_is_refused_before_the_teacher_is_trained(
     reviews: Path, bert: Path, tmp_path: Path
 ) -> None:

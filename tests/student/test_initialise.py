@@ -20,7 +20,7 @@ TASK = TextClassification(("negative", "positive"))
 TEXTS = [row["text"] for row in tiny_models.reviews()][:50]
 
 
-@pytest.fixture(params=["bert", "gpt2", "t5"])
+@pytest.fixture(params=["bert", "gpt2", "t5", "modernbert"])
 def teacher(request: pytest.FixtureRequest, tmp_path: Path) -> Network:
     folder = getattr(tiny_models, f"write_{request.param}")(tmp_path)
     torch.manual_seed(0)
@@ -44,6 +44,26 @@ def test_fewer_layers_are_taken_from_the_teacher(teacher: Network) -> None:
     assert student.parameters < teacher.parameters
     taken = {value.numpy().tobytes() for value in teacher.model.state_dict().values()}
     assert all(value.numpy().tobytes() in taken for value in student.model.state_dict().values())
+
+
+def test_the_strongest_neurons_with_a_gate_are_kept(tmp_path: Path) -> None:
+    teacher = load.load(str(tiny_models.write_modernbert(tmp_path)), TASK, Reading(48))[0]
+    full = build.shape_of(teacher.model.config)
+    dead = torch.randperm(full.feed_forward, generator=torch.Generator().manual_seed(0))[: full.feed_forward // 2]
+    with torch.no_grad():
+        for layer in teacher.model.model.layers:
+            layer.mlp.Wo.weight[:, dead] = 0
+    student = create(teacher, Shape(full.layers, full.width, full.heads, full.feed_forward // 2))
+    expected = teacher.outputs(teacher.tokenize(TEXTS))
+    assert student.outputs(student.tokenize(TEXTS)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_layers_keep_how_far_they_see(tmp_path: Path) -> None:
+    teacher = load.load(str(tiny_models.write_modernbert(tmp_path)), TASK, Reading(48))[0]
+    full = build.shape_of(teacher.model.config)
+    assert teacher.model.config.layer_types == ["full_attention", "sliding_attention", "sliding_attention"]
+    student = create(teacher, Shape(2, full.width, full.heads, full.feed_forward))
+    assert student.model.config.layer_types == ["full_attention", "sliding_attention"]
 
 
 def test_the_strongest_neurons_are_kept(tmp_path: Path) -> None:

@@ -13,8 +13,7 @@ from tutelage import recipe as recipes
 from tutelage.artifacts.signals import Recording
 from tutelage.encoding import Reading
 from tutelage.errors import ModelError, RecipeError
-from tutelage.recipe import StudentRecipe, TrainingRecipe, identity
-from tutelage.recipe_matching import LATER
+from tutelage.recipe import StudentRecipe
 from tutelage.student import ladder, matching, stages
 from tutelage.student.build import Shape
 from tutelage.student.learner import Mixture
@@ -150,15 +149,6 @@ def test_stages_must_teach_something_and_the_last_the_head() -> None:
 
 
 # --- names and stages ----------------------------------------------------------------------------------------------
-
-
-def test_what_uses_nothing_new_keeps_its_name() -> None:
-    """Trainings of before these keys were there are found again."""
-    whole = settings().model_dump()
-    assert identity(settings()) == {name: value for name, value in whole.items() if name not in LATER}
-    assert identity(TrainingRecipe()) == TrainingRecipe().model_dump()
-    assert identity(settings(relations=1))["relations"] == 1
-    assert set(LATER) <= set(StudentRecipe.model_fields)
 
 
 def test_stages_take_what_they_are_given_and_leave_the_rest() -> None:

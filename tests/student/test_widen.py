@@ -16,7 +16,7 @@ from tutelage.artifacts.network import Network
 from tutelage.encoding import Reading
 from tutelage.errors import ModelError
 from tutelage.progress import Silent
-from tutelage.student import widen
+from tutelage.student import linear, widen
 from tutelage.tasks import Task, TextClassification, TextRegression
 from tutelage.teacher import load
 
@@ -119,7 +119,7 @@ def test_the_fit_is_that_of_logistic_regression() -> None:
     def loss(outputs: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.cross_entropy(outputs, labels, reduction="none")
 
-    weights, bias = widen._fit(rows, loss, 3, 2.0)
+    weights, bias = linear.fit(rows, loss, 3, 2.0)
     expected = LogisticRegression(C=0.5, tol=1e-8, max_iter=1000).fit(rows, labels.numpy())
     mine, theirs = rows @ weights + bias, expected.decision_function(rows)
     # The same up to a constant for each row.
@@ -146,7 +146,7 @@ def test_a_student_with_a_wide_part_is_no_teacher(bert: Path, tmp_path: Path) ->
 
 
 def test_many_classes_make_fewer_buckets_and_never_none() -> None:
-    sizes = {outputs: widen._buckets(outputs) for outputs in (1, 2, 8, 77, 5000)}
+    sizes = {outputs: linear.buckets(outputs) for outputs in (1, 2, 8, 77, 5000)}
     assert sizes[1] == sizes[2] == sizes[8] == 2**17
     assert sizes[77] == 2**13
     assert sizes[5000] == 2**10

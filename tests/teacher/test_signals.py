@@ -70,6 +70,22 @@ def test_they_are_what_the_teacher_says(teacher: Network, tmp_path: Path) -> Non
     np.testing.assert_allclose(found["hidden"][0], expected, atol=2e-3)
 
 
+def test_outputs_alone_are_the_same_with_less_work(teacher: Network, tmp_path: Path) -> None:
+    """The last layer is computed where the head reads it, and nothing of that stays with the teacher."""
+    layer = teacher.model.base_model.encoder.layer[-1]
+    widths: list[int] = []
+    hook = layer.intermediate.register_forward_hook(lambda _, given, __: widths.append(given[0].shape[1]))
+    recorded = record(teacher, TEXTS, tmp_path, Recording(2))
+    # The first pass of each shard only compares.
+    assert widths.count(1) == len(widths) - -(-len(TEXTS) // 16)
+    widths.clear()
+    keys = split(TEXTS).keys
+    found = recorded.outputs(recorded.find(keys), keys)
+    np.testing.assert_allclose(found, teacher.outputs(teacher.tokenize(TEXTS)), rtol=0, atol=1e-5)
+    assert min(widths) > 1
+    hook.remove()
+
+
 def test_a_text_is_read_once(teacher: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record(teacher, TEXTS, tmp_path)
     seen = counted(teacher, monkeypatch)

@@ -88,7 +88,7 @@ UNMOVED = {"ia3": r"\.bias"}
 def rising(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every epoch is the best so far, so that the last weights are the ones that are kept."""
     scores = iter(range(1000))
-    monkeypatch.setattr(supervised, "validator", lambda *_: lambda _: float(next(scores)))
+    monkeypatch.setattr(supervised.Exam, "score", lambda *_: float(next(scores)))
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

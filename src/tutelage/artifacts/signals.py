@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from tutelage import storage
 from tutelage.errors import TutelageError
+from tutelage.recipe_training import Arithmetic
 
 Channel = tuple[str, int]
 """What is kept of tokens, and of which layer: see `token_states`."""
@@ -42,6 +43,8 @@ class Recording:
     """What is kept of every token, in half precision: see `token_states`."""
     token_width: int = 0
     """Width of each channel."""
+    precision: Arithmetic = "fp32"
+    """The arithmetic that the teacher was computed in."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -57,9 +60,12 @@ class Recording:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What it is known by, as JSON; without tokens as it was before there were any."""
+        """What it is known by, as JSON; without tokens, and in fp32, as it was before there was anything else."""
         values = asdict(self)
-        return values if self.channels else {name: values[name] for name in ("outputs", "layers", "width")}
+        if self.precision == "fp32":
+            values.pop("precision")
+        without = () if self.channels else ("channels", "token_width")
+        return {name: value for name, value in values.items() if name not in without}
 
     def only(self, layers: Sequence[int], channels: Sequence[Channel] = ()) -> Recording:
         """The same with some of the layers and channels."""
@@ -69,6 +75,7 @@ class Recording:
             self.width if layers else 0,
             tuple(channels),
             self.token_width if channels else 0,
+            self.precision,
         )
 
 

@@ -20,13 +20,14 @@ def fingerprint_sources(recipe: Recipe) -> str:
     """
     data = recipe.data
     named = {role: getattr(data, role) for role in ("train", "validation", "test", "unlabelled")}
-    sources = {role: [_identity(source) for source in given or []] for role, given in named.items()}
+    sources = {role: [identity_of(source) for source in given or []] for role, given in named.items()}
     return storage.fingerprint_of(
         "sources 2", recipe.task, recipe.seed, recipe.student.searches, data.model_dump(mode="json"), sources
     )
 
 
-def _identity(source: str) -> Any:
+def identity_of(source: str) -> Any:
+    """What tells a source from another and from itself changed, cheaply; JSON-serialisable."""
     place = locate(source)
     if place.kind == "hub":
         return source

@@ -38,17 +38,24 @@ class Row(NamedTuple):
 
 
 def read(
-    sources: Sequence[str], columns: Columns, *, role: str, encoding: str = "utf-8", tolerance: float = 0.0
+    sources: Sequence[str],
+    columns: Columns,
+    *,
+    role: str,
+    encoding: str = "utf-8",
+    tolerance: float = 0.0,
+    text_key: str = "data.text",
 ) -> Iterator[Row]:
-    """Stream all rows of several sources for a role (train, validation, test, unlabelled).
+    """Stream all rows of several sources for a role (train, validation, test, unlabelled, text).
 
-    `tolerance` is the share of lines that may fail to decode before the encoding counts as wrong.
+    `text_key` is what a message calls the key that names the column of the text. `tolerance` is the share
+    of lines that may fail to decode before the encoding counts as wrong.
     Raises `DataError` for whatever keeps a source as a whole from being read.
     """
     for source in sources:
         place = locate(source)
         table = open_table(place, role=role, encoding=encoding, tolerance=tolerance)
-        yield from _rows(table, _resolve(table, columns, role=role))
+        yield from _rows(table, _resolve(table, columns, role=role, text_key=text_key))
 
 
 def open_table(place: Place, *, role: str, encoding: str, tolerance: float) -> Table:
@@ -83,7 +90,7 @@ def _row(source: str, record: Record, columns: Columns) -> Row:
     return Row(source, number, fields[columns.text], label, group, None, place)
 
 
-def _resolve(table: Table, columns: Columns, *, role: str) -> Columns:
+def _resolve(table: Table, columns: Columns, *, role: str, text_key: str) -> Columns:
     """The columns under the names this table has. Raises `DataError` when one is missing."""
     if table.fixed:
         columns = Columns(TEXT, LABEL if columns.label else None, columns.group)
@@ -93,7 +100,8 @@ def _resolve(table: Table, columns: Columns, *, role: str) -> Columns:
                 expected=f"a table, or a folder of class folders, for `data.{role}`",
                 cure="plain lines can be given as `data.unlabelled`",
             )
-    for key, name in (("text", columns.text), ("label", columns.label), ("group", columns.group)):
+    keys = ((text_key, columns.text), ("data.label", columns.label), ("data.group", columns.group))
+    for key, name in keys:
         if name:
             _check_column(table, name, key)
     return columns
@@ -111,5 +119,5 @@ def _check_column(table: Table, name: str, key: str) -> None:
         )
     lower = {column.lower().strip(): column for column in table.columns}
     near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
-    cure = f"did you mean `data.{key}: {lower[near[0]]}`?" if near else f"set `data.{key}` to one of these"
+    cure = f"did you mean `{key}: {lower[near[0]]}`?" if near else f"set `{key}` to one of these"
     raise DataError(f"{table.name} has no column {name!r}", expected=f"one of its columns: {listed}", cure=cure)

@@ -10,9 +10,10 @@ may fall on the way in `decline.py`, and how weights may change from stage to st
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,14 @@ from tutelage.artifacts.tokens import Tokens, join
 from tutelage.errors import ModelError
 from tutelage.progress import Progress
 from tutelage.recipe import StudentRecipe
-from tutelage.student import decline, following, losses, matching, stages
+from tutelage.student import curriculum, decline, following, losses, matching, stages
 from tutelage.student.learner import Learner, Told
 from tutelage.student.losses import HIDDEN_LOSSES
 from tutelage.student.matching import Plan
-from tutelage.training import checkpoint, supervised
+from tutelage.training import checkpoint, regular, supervised
 from tutelage.training.lean import needed_positions, used_embeddings
 from tutelage.training.loop import Loss, Work, train
+from tutelage.training.regular.turn import Turn
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,19 @@ class Transfer:
     keys: NDArray[np.void]
     signal_rows: NDArray[np.int64]
     """(N,): where the teacher's signals of each row are."""
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def take(self, rows: NDArray[np.int64]) -> Transfer:
+        """Some rows, in the order given."""
+        return Transfer(
+            self.tokens.take(rows),
+            self.targets[rows],
+            storage.fingerprint_of(self.name, rows.tolist()),
+            self.keys[rows],
+            self.signal_rows[rows],
+        )
 
 
 def transfer_set(student: Network, splits: Sequence[Split], signals: Signals) -> Transfer:
@@ -117,6 +132,21 @@ def distil(
     return state
 
 
+def _batches(
+    student: Network, transfer: Transfer, signals: Signals, settings: StudentRecipe, seed: int
+) -> Callable[[int], list[NDArray[np.int64]]]:
+    """The plan of the training: all texts in every epoch, unless there is a curriculum."""
+    if settings.curriculum is None:
+        return supervised.batches(transfer.tokens, settings, seed)
+    known = curriculum.Known(
+        student,
+        transfer.tokens.lengths,
+        transfer.targets,
+        lambda: signals.outputs(transfer.signal_rows, transfer.keys),
+    )
+    return curriculum.batches(known, settings, seed)
+
+
 def _in_stages(lesson: _Lesson, settings: Sequence[StudentRecipe], name: str, folder: Path) -> checkpoint.State:
     history: list[dict[str, float]] = []
     state = checkpoint.State(name)
@@ -162,10 +192,10 @@ class _Lesson:
                 work = Work(
                     title,
                     name,
-                    supervised.batches(tokens, settings, self.seed),
+                    _batches(student, self.transfer, self.signals, settings, self.seed),
                     _loss(student, replace(self.transfer, tokens=tokens), told, settings, plan),
                     # Of a head that does not learn, validation says nothing.
-                    supervised.validator(student, judged, self.validation.targets) if settings.prediction else None,
+                    supervised.Exam(student, judged, self.validation.targets).score if settings.prediction else None,
                     compares_rows=(settings.prediction > 0 and of_outputs.compares_rows)
                     or (bool(plan.ours) and of_states.compares_rows),
                     regime=learner.regime(),
@@ -180,28 +210,32 @@ def _loss(student: Network, transfer: Transfer, signals: Signals, settings: Stud
     temperature = settings.temperature
 
     def loss(model: nn.Module, rows: NDArray[np.int64], done: float) -> torch.Tensor:
-        alpha = decline.alpha(settings, done)
-        ours: Told = model(student.collate(transfer.tokens, rows))
-        outputs = ours.outputs
+        alpha, batch = decline.alpha(settings, done), student.collate(transfer.tokens, rows)
         told = signals.take(transfer.signal_rows[rows], transfer.keys[rows])
-        said = torch.from_numpy((told["outputs"] - centre) / spread).to(outputs)
-        labels = targets[rows].to(outputs.device)
-        total = outputs.new_zeros(())
-        if settings.prediction:
-            total = alpha * temperature**2 * of_outputs(outputs, said, labels, temperature).sum()
-            if alpha < 1:
-                known = ~labels.isnan()
-                total = total + (1 - alpha) * student.task.label_loss(outputs[known], labels[known]).sum()
-            if settings.prediction != 1:
-                total = settings.prediction * total
-        if plan:
-            theirs = ours.tokens
-            if channels := signals.recording.channels:
-                # The teacher read the same tokens, so its states stand at the same places.
-                states = signals.tokens(transfer.signal_rows[rows], transfer.keys[rows]).astype(np.float32)
-                theirs = replace(theirs, values=torch.from_numpy(states).to(outputs), channels=channels)
-            pooled = torch.from_numpy(told["hidden"].astype(np.float32)).to(outputs)
-            total = total + following.cost(ours, theirs, pooled, settings, plan)
-        return total
+
+        def judge(ours: Told) -> torch.Tensor:
+            outputs = ours.outputs
+            said = torch.from_numpy((told["outputs"] - centre) / spread).to(outputs)
+            labels = targets[rows].to(outputs.device)
+            total = outputs.new_zeros(())
+            if settings.prediction:
+                total = alpha * temperature**2 * of_outputs(outputs, said, labels, temperature).sum()
+                if alpha < 1:
+                    known = ~labels.isnan()
+                    total = total + (1 - alpha) * student.task.label_loss(outputs[known], labels[known]).sum()
+                if settings.prediction != 1:
+                    total = settings.prediction * total
+            if plan:
+                theirs = ours.tokens
+                if channels := signals.recording.channels:
+                    # The teacher read the same tokens, so its states stand at the same places.
+                    states = signals.tokens(transfer.signal_rows[rows], transfer.keys[rows]).astype(np.float32)
+                    theirs = replace(theirs, values=torch.from_numpy(states).to(outputs), channels=channels)
+                pooled = torch.from_numpy(told["hidden"].astype(np.float32)).to(outputs)
+                total = total + following.cost(ours, theirs, pooled, settings, plan)
+            return total
+
+        turn = Turn(student, batch, lambda: model(batch), judge, attrgetter("outputs"))
+        return regular.loss(turn, settings)
 
     return loss

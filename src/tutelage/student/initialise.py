@@ -28,7 +28,10 @@ def create(teacher: Network, shape: Shape, *, tokenizer: Any, kept: Sequence[int
     full = build.shape_of(config)
     ids = torch.tensor(kept, dtype=torch.long)
     if shape.width == full.width:
-        model = auto.from_config(build.same_width(config, shape, vocabulary=len(kept)))
+        smaller = build.same_width(config, shape, vocabulary=len(kept))
+        if getattr(config, "layer_types", None):  # which layers see everything, and which their surroundings
+            smaller.layer_types = [config.layer_types[layer] for layer in uniform(full.layers, shape.layers)]
+        model = auto.from_config(smaller)
         model.load_state_dict(_taken(teacher.model, model, full, shape, ids))
     else:
         pad = int(tokenizer.pad_token_id or 0)
@@ -87,6 +90,8 @@ def _taken(
 
 
 _NUMBERED = re.compile(r"\.(\d+)\.")
+# ModernBERT keeps what goes into a neuron and into its gate in one matrix.
+_WITH_GATE = re.compile(r"mlp\.Wi\.weight$")
 
 
 def _origin(name: str, layers: Sequence[int]) -> tuple[int | None, str]:
@@ -110,14 +115,18 @@ def _strongest(source: dict[str, torch.Tensor], names: list[str], full: Shape, s
         weight = source[name]
         if weight.ndim == 2 and weight.shape != (inner, inner) and inner in weight.shape:
             strength = strength * weight.float().norm(dim=1 if weight.shape[0] == inner else 0)
+        elif weight.ndim == 2 and weight.shape[0] == 2 * inner and _WITH_GATE.search(name):
+            strength = strength * weight.float().norm(dim=1).view(2, inner).prod(dim=0)
     return strength.topk(min(shape.feed_forward, inner)).indices.sort().values
 
 
 def _cut(value: torch.Tensor, kept: torch.Tensor, inner: int) -> torch.Tensor:
-    """Keep some inner neurons of a feed-forward weight or bias."""
+    """Keep some inner neurons of a feed-forward weight or bias, or of both halves where a gate is stored with it."""
     for dim, size in enumerate(value.shape):
         if size == inner:
             return value.index_select(dim, kept)
+        if size == 2 * inner:
+            return value.index_select(dim, torch.cat([kept, kept + inner]))
     return value
 
 

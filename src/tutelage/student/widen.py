@@ -19,23 +19,18 @@ from tutelage.artifacts.network import Network
 from tutelage.artifacts.tokens import Tokens
 from tutelage.artifacts.wide import Wide, features
 from tutelage.progress import Progress
+from tutelage.student import linear
+from tutelage.student.linear import Array, RowLoss
 from tutelage.student.losses import LOSSES
 from tutelage.training import supervised
 
-# Pairs of tokens share this many rows, fewer when there are many outputs.
-_BUCKETS, _NUMBERS = 2**17, 2**20
 # With many outputs the table would outgrow the student, and its fit the memory: numbers in it, and in all outputs.
 _LARGEST_TABLE, _LARGEST_ROWS = 4_000_000, 20_000_000
 # Tried on VADER's movie sentences (docs/decisions/0003): L2 in units of 1 / rows, and shares of the wide part.
 _STRENGTHS = (0.1, 1.0)
 _SHARES = np.arange(1, 10) / 10
-_ITERATIONS = 60
 # More rows hardly change a linear model, and their fit would take longer than the student's.
 _MOST_ROWS = 200_000
-
-Array = NDArray[np.float64]
-RowLoss = Callable[[torch.Tensor], torch.Tensor]
-"""Outputs (N, K) in training units -> one loss a row (N,)."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +66,14 @@ def widen(
     """
     if not wanted:
         return network, None
-    vocabulary, buckets = int(network.model.config.vocab_size), _buckets(network.task.width)
+    vocabulary, buckets = int(network.model.config.vocab_size), linear.buckets(network.task.width)
     numbers = (vocabulary + buckets) * network.task.width
     if wanted == "auto" and numbers > _LARGEST_TABLE:
         return network, _left_out(f"a table of {numbers:,} numbers would outgrow the student; `wide: true` makes it")
     most = min(len(tokens), _MOST_ROWS, max(_LARGEST_ROWS // network.task.width, 1))
     some = np.unique(np.linspace(0, len(tokens) - 1, most).astype(np.int64))
     rows = features(tokens.take(some), vocabulary=vocabulary, buckets=buckets)
-    weights = _rarity(rows)
+    weights = linear.rarity(rows)
     judge = _Judge(network, validation, vocabulary, buckets, weights)
     alone = judge.alone()
     lessons = _lessons(network, targets[some], said(some) if said else None)
@@ -86,7 +81,7 @@ def widen(
     with progress.bar("Fitting the wide part", len(lessons) * len(_STRENGTHS)) as bar:
         for name, (known, loss) in lessons.items():
             for strength in _STRENGTHS:
-                fitted = _fit(rows[known].multiply(weights).tocsr(), loss, network.task.width, strength)
+                fitted = linear.fit(rows[known].multiply(weights).tocsr(), loss, network.task.width, strength)
                 mixes.append(judge.best(name, *fitted))
                 bar.advance()
     best = min(mixes, key=lambda mix: float(mix.losses.mean()))
@@ -97,16 +92,6 @@ def widen(
 
 def _left_out(why: str) -> dict[str, Any]:
     return {"what": "wide part", "taken": "none", "why": why, "figures": {}}
-
-
-def _buckets(outputs: int) -> int:
-    return int(2 ** np.floor(np.log2(min(_BUCKETS, max(_NUMBERS // outputs, 1024)))))
-
-
-def _rarity(rows: Any) -> Array:
-    """Inverse document frequency of every feature, smoothed; 0 for those that never occur."""
-    count = np.bincount(rows.indices, minlength=rows.shape[1])
-    return np.where(count > 0, np.log((1 + rows.shape[0]) / (1 + count)) + 1, 0.0)
 
 
 def _lessons(network: Network, targets: Array, said: Array | None) -> Mapping[str, tuple[NDArray[np.bool_], RowLoss]]:
@@ -124,37 +109,11 @@ def _lessons(network: Network, targets: Array, said: Array | None) -> Mapping[st
     return found
 
 
-def _fit(rows: Any, loss: RowLoss, outputs: int, strength: float) -> tuple[Array, Array]:
-    """Weights (features, K) and bias (K,) of least mean loss + strength / N * |weights|^2 / 2, by L-BFGS."""
-    from scipy.optimize import minimize
-
-    used = np.unique(rows.indices)
-    inner = rows[:, used]
-    turned = inner.T.tocsr()
-    count, held = inner.shape[0], strength / inner.shape[0]
-
-    def objective(flat: Array) -> tuple[float, Array]:
-        weights, bias = flat[:-outputs].reshape(-1, outputs), flat[-outputs:]
-        answers = torch.from_numpy(inner @ weights + bias).requires_grad_()
-        total = loss(answers).sum() / count
-        (slope,) = torch.autograd.grad(total, answers)
-        gradient = slope.numpy()
-        value = total.item() + held / 2 * float((weights**2).sum())
-        return value, np.concatenate([(turned @ gradient + held * weights).ravel(), gradient.sum(0)])
-
-    start = np.zeros((len(used) + 1) * outputs)
-    found = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": _ITERATIONS}).x
-    weights = np.zeros((rows.shape[1], outputs))
-    weights[used] = found[:-outputs].reshape(-1, outputs)
-    return weights, found[-outputs:]
-
-
 class _Judge:
     """Validation rows, and what the network alone says of them."""
 
     def __init__(self, network: Network, validation: Split, vocabulary: int, buckets: int, weights: Array) -> None:
         self.network, self.targets = network, validation.targets
-        self.labels = supervised.standardised(network, validation.targets)
         tokens = network.tokenize(validation.texts())
         self.deep = network.outputs(tokens).astype(np.float64)
         self.rows = features(tokens, vocabulary=vocabulary, buckets=buckets).multiply(weights).tocsr()
@@ -174,10 +133,8 @@ class _Judge:
         task = self.network.task
         wide = (self.rows @ weights + bias) * self.spread + self.centre
         outputs = (1 - share) * self.deep + share * wide
-        temperature = task.temperature(outputs, self.targets)
-        outputs = outputs / temperature
-        losses = task.label_loss(torch.from_numpy((outputs - self.centre) / self.spread), self.labels).double().numpy()
-        score = task.headline.compute(task.predict(outputs), self.targets)
+        temperature, losses = supervised.calibrated(self.network, outputs, self.targets)
+        score = task.headline.compute(task.predict(outputs / temperature), self.targets)
         return Mix(name, weights, bias, share, temperature, losses, score)
 
 

@@ -10,7 +10,7 @@ from tutelage.errors import ModelError
 from tutelage.progress import Progress
 from tutelage.recipe import TeacherRecipe
 from tutelage.teacher import strategies
-from tutelage.training import supervised
+from tutelage.training import regular, supervised, until
 
 History = list[dict[str, float]]
 
@@ -40,7 +40,7 @@ def fine_tune(
     """Fine-tune on the training split by the recipe's strategy, in place; calibrate on validation.
 
     Afterwards the model is a plain one, whatever was added on the way. A model that is already `fitted` is used as it
-    is, unless `fine_tune: true` says otherwise.
+    is, unless `fine_tune: true` says otherwise. What became of `until` is told by `training.until.told`.
     """
     if not trains(network, settings, fitted=fitted):
         progress.say("The teacher already knows these labels and is used as it is.")
@@ -60,5 +60,7 @@ def fine_tune(
             folder=folder,
             progress=progress,
             regime=prepared.regime,
+            goal=until.goal(settings.until, network.task),
+            lesson=regular.lesson(settings, network.task, corpus["train"].targets),
         )
     return state.history

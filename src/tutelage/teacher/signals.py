@@ -6,8 +6,10 @@ import itertools
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +24,8 @@ from tutelage.artifacts.token_states import hear
 from tutelage.artifacts.tokens import Tokens
 from tutelage.errors import TrainingError
 from tutelage.progress import Bar, Progress
+from tutelage.training.lean import needed_positions
+from tutelage.training.precision import precision
 
 # States of tokens in one shard: what is held in memory and, killed, computed again. 24 texts of 256 tokens and six
 # channels of 768 fill 57 MB.
@@ -122,17 +126,26 @@ def _said(
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32], list[NDArray[np.float32]]]]:
     """Batches of rows, outputs, pooled states, and each row's tokens' states (T, channels, width)."""
     if not recording.channels:
-        for rows, outputs, hidden in network.infer(tokens, layers=recording.layers):
-            yield rows, outputs, hidden, [np.empty(0, dtype=np.float32)] * len(rows)
+        with _lean(network, tokens, recording), precision(recording.precision):
+            for rows, outputs, hidden in network.infer(tokens, layers=recording.layers):
+                yield rows, outputs, hidden, [np.empty(0, dtype=np.float32)] * len(rows)
         return
     network.model.eval()
     for rows in by_length(tokens.lengths, tokens=TOKENS_AT_ONCE):
-        with torch.inference_mode():
+        with torch.inference_mode(), precision(recording.precision):
             said, pooled, states = hear(
                 network.model, network.collate(tokens, rows), layers=recording.layers, channels=recording.channels
             )
         ends = np.cumsum(tokens.lengths[rows])[:-1]
-        yield rows, said.cpu().numpy(), pooled.cpu().numpy(), np.split(states.values.cpu().numpy(), ends)
+        yield rows, said.cpu().numpy(), pooled.cpu().numpy(), np.split(states.values.float().cpu().numpy(), ends)
+
+
+def _lean(network: Network, tokens: Tokens, recording: Recording) -> AbstractContextManager[Any]:
+    """Hidden states are averages over every position of the last layer; outputs alone need what the head reads.
+
+    Whether the head allows it is tried on a few rows, so in full precision.
+    """
+    return nullcontext() if recording.layers else needed_positions(network, tokens, dropout=0.0)
 
 
 def _name(network: Network, recording: Recording) -> str:

@@ -27,11 +27,12 @@ from torch import nn
 
 from tutelage.errors import TrainingError
 from tutelage.progress import Bar, Progress
-from tutelage.recipe import TrainingRecipe
-from tutelage.training import checkpoint, guard
+from tutelage.recipe_training import TrainingRecipe
+from tutelage.training import checkpoint, guard, regular
 from tutelage.training.interruption import deferred
 from tutelage.training.optimizer import adamw
-from tutelage.training.regime import Regime
+from tutelage.training.precision import precision
+from tutelage.training.regime import Regime, combined
 from tutelage.training.schedule import warmup_then_linear
 
 Rows = NDArray[np.int64]
@@ -51,6 +52,10 @@ class Work:
     """Sum of the losses of some rows, a scalar tensor, when a share (0 to 1) of all steps is done."""
     validate: Callable[[nn.Module], float] | None = None
     """Validation score, higher is better."""
+    figures: Callable[[], dict[str, float]] = dict
+    """More of the validation that was just asked for, for the history."""
+    enough: Callable[[dict[str, float]], bool] = lambda _: False
+    """Whether what the history keeps of an epoch ends the training; its weights are then the ones that are kept."""
     count: Callable[[Rows], int] = len
     """Real targets in some rows."""
     compares_rows: bool = False
@@ -104,14 +109,15 @@ class _Training:
             progress,
         )
         self.accelerator = Accelerator()
+        self.regime = combined(work.regime, regular.regime(model, settings))
         optimizer = adamw(
-            model, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay, regime=work.regime
+            model, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay, regime=self.regime
         )
         self.model: nn.Module = self.accelerator.prepare_model(model)
         self.bare: nn.Module = self.accelerator.unwrap_model(self.model)
         self.optimizer: Any = self.accelerator.prepare_optimizer(optimizer)
         self.state, warnings = checkpoint.resume(
-            folder, work.fingerprint, self.bare, optimizer, restore=work.regime.restore
+            folder, work.fingerprint, self.bare, optimizer, restore=self.regime.restore
         )
         self.plain_optimizer = optimizer
         self.skipped_in_a_row = 0
@@ -125,7 +131,7 @@ class _Training:
         with self.progress.bar(self.work.title, total) as bar, deferred() as asked_to_stop:
             bar.advance(state.step)
             while not state.finished:
-                self.work.regime.begin_epoch(state.epoch)
+                self.regime.begin_epoch(state.epoch)
                 plan = self.work.plan(state.epoch)
                 for rows in plan[state.step - state.epoch * steps :]:
                     self._step(rows, total)
@@ -144,6 +150,8 @@ class _Training:
             self._fill(bar, total)
         if state.best_step is not None:
             checkpoint.load_best(self.folder, state, self.bare)
+        else:
+            self.regime.swap()
         self.bare.eval()
         self.accelerator.free_memory()
         return state
@@ -161,7 +169,7 @@ class _Training:
             self._refuse(problem)
         else:
             self.optimizer.step()
-            self.work.regime.after_step(self.state.step, total)
+            self.regime.after_step(self.state.step, total)
             self.skipped_in_a_row = 0
             self.state.running[0] += loss * count
             self.state.running[1] += count
@@ -182,7 +190,7 @@ class _Training:
                     raise TrainingError(
                         f"{self.work.title}: a single example does not fit into memory",
                         expected="room for one example",
-                        cure="lower `data.max_tokens`, or use a smaller model",
+                        cure="lower `data.max_tokens` or `training.length`, or use a smaller model",
                     ) from error
             self.state.parts *= 2
             meaning = "each row is compared with fewer others" if self.work.compares_rows else "same result"
@@ -198,9 +206,10 @@ class _Training:
         for number, part in enumerate(np.array_split(rows, parts)):
             mine = part[rank::world]
             set_seed(_mix(self.seed, self.state.step, number * world + rank))
-            loss = self.work.loss(self.model, mine, done)
-            if self.work.regime.penalty is not None:
-                loss = loss + self.work.regime.penalty() * self.work.count(mine)
+            with precision(self.settings.precision):
+                loss = self.work.loss(self.model, mine, done)
+            if self.regime.penalty is not None:
+                loss = loss + self.regime.penalty() * self.work.count(mine)
             loss = loss / count
             # Processes average their gradients; the sum over all rows is what is wanted.
             self.accelerator.backward(loss * world)
@@ -223,34 +232,40 @@ class _Training:
     def _end_epoch(self) -> None:
         state = self.state
         total, count = state.running
-        record = {"epoch": float(state.epoch + 1), "loss": total / max(count, 1.0)}
+        record, enough = {"epoch": float(state.epoch + 1), "loss": total / max(count, 1.0)}, False
         state.running = [0.0, 0.0]
         state.epoch += 1
         if self.work.validate is not None:
             self.bare.eval()
+            self.regime.swap()
             score = self.work.validate(self.bare)
-            self._judge(score, record)
+            record |= self.work.figures()
+            enough = self._judge(score, record)
+            self.regime.swap()
         state.history.append(record)
         patience = self.settings.patience
         tired = patience is not None and state.since_best >= patience
-        state.finished = tired or state.epoch >= self.settings.epochs
+        state.finished = enough or tired or state.epoch >= self.settings.epochs
 
-    def _judge(self, score: float, record: dict[str, float]) -> None:
+    def _judge(self, score: float, record: dict[str, float]) -> bool:
+        """Keep the weights if they are the best so far; returns whether they are good enough to end with."""
         state = self.state
         if not np.isfinite(score):
             self.progress.warn(f"{self.work.title}: the validation score is {score}; never kept as best")
             state.since_best += 1
-            return
+            return False
         record["score"] = score
-        if state.best_score is None or score > state.best_score:
+        enough = self.work.enough(record)
+        if enough or state.best_score is None or score > state.best_score:
             state.best_score, state.best_step, state.since_best = score, state.step, 0
             checkpoint.save_best(self.folder, state, self.bare)
         else:
             state.since_best += 1
+        return enough
 
     def _save(self) -> None:
         if self.accelerator.is_main_process:
-            more = self.work.regime.state()
+            more = self.regime.state()
             checkpoint.save(self.folder, self.state, self.bare, self.plain_optimizer, more=more)
 
     def _note(self) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,12 +19,15 @@ from tutelage.artifacts.corpus import Split
 from tutelage.artifacts.network import Network, forward, weights_fingerprint
 from tutelage.artifacts.tokens import Tokens
 from tutelage.progress import Progress
-from tutelage.recipe import TrainingRecipe, identity
-from tutelage.training import checkpoint, head
+from tutelage.recipe_training import TrainingRecipe
+from tutelage.training import checkpoint, head, regular
 from tutelage.training.frozen import frozen_prefix
 from tutelage.training.lean import needed_positions, used_embeddings
 from tutelage.training.loop import Loss, Work, train
 from tutelage.training.regime import Regime
+from tutelage.training.regular import Lesson
+from tutelage.training.regular.turn import Answer, Turn
+from tutelage.training.until import Goal
 
 
 def units(network: Network) -> tuple[float, float]:
@@ -37,17 +42,30 @@ def standardised(network: Network, targets: NDArray[np.float64]) -> torch.Tensor
     return torch.from_numpy((targets - centre) / spread).float()
 
 
-def validator(network: Network, tokens: Tokens, targets: NDArray[np.float64]) -> Callable[[nn.Module], float]:
-    """The headline score on some rows, higher is better, for a network whose head is still in training units."""
-    metric = network.task.headline
-    centre, spread = units(network)
+@dataclass
+class Exam:
+    """Validation rows, answered once an epoch by a network whose head is still in training units."""
 
-    def validate(_: nn.Module) -> float:
-        predictions = network.task.predict(network.outputs(tokens) * spread + centre)
-        score = metric.compute(predictions, targets)
+    network: Network
+    tokens: Tokens
+    targets: NDArray[np.float64]
+    goal: Goal | None = None
+
+    def score(self, _: nn.Module) -> float:
+        """The headline score, higher is better."""
+        metric = self.network.task.headline
+        centre, spread = units(self.network)
+        self.predictions = self.network.task.predict(self.network.outputs(self.tokens) * spread + centre)
+        score = metric.compute(self.predictions, self.targets)
         return score if metric.higher_is_better else -score
 
-    return validate
+    def figures(self) -> dict[str, float]:
+        """What the goal asks for, of the same answers."""
+        return self.goal.figures(self.predictions, self.targets) if self.goal else {}
+
+    def enough(self, record: dict[str, float]) -> bool:
+        """Whether an epoch reached the goal."""
+        return self.goal is not None and self.goal.reached(record)
 
 
 def fit_labels(
@@ -61,27 +79,35 @@ def fit_labels(
     folder: Path,
     progress: Progress,
     regime: Regime | None = None,
+    goal: Goal | None = None,
+    lesson: Lesson | None = None,
 ) -> checkpoint.State:
     """Train a network on labels, then fold calibration and units into its head.
 
+    A `goal` that validation reaches ends the training at once. A `lesson` replaces the task's own loss of labels.
     What is frozen below the first trained layer is computed once, unless there is only one epoch to use it in.
     """
     name = fingerprint(network, settings, seed, train_split.fingerprint, validation.fingerprint)
     texts = [network.tokenize(split.texts()) for split in (train_split, validation)]
     with ExitStack() as lean:
         kept = None
-        if settings.epochs > 1:
+        if settings.epochs > 1 and not regular.moves_tokens(settings):
             kept = lean.enter_context(frozen_prefix(network, texts, folder=folder / "frozen", progress=progress))
         tokens, judged = kept or lean.enter_context(used_embeddings(network, texts))
         lean.enter_context(needed_positions(network, tokens, dropout=settings.dropout))
+        lesson = lesson or Lesson(network.task.label_loss)
+        exam = Exam(network, judged, validation.targets, goal)
         work = Work(
             title,
             # Checkpoints that hold only what is trained are not those of the whole.
             name if kept is None else storage.fingerprint_of(name, "frozen prefix"),
             # By the lengths of the texts, whatever is left of them to compute: the same batches either way.
             batches(texts[0], settings, seed),
-            _label_loss(network, tokens, standardised(network, train_split.targets)),
-            validator(network, judged, validation.targets),
+            _label_loss(network, tokens, standardised(network, train_split.targets), lesson, settings),
+            exam.score,
+            exam.figures,
+            exam.enough,
+            compares_rows=lesson.compares_rows,
             regime=regime or Regime(),
         )
         state = train(network.model, work, settings, seed=seed, folder=folder, progress=progress)
@@ -90,11 +116,17 @@ def fit_labels(
     return state
 
 
-def _label_loss(network: Network, tokens: Tokens, targets: torch.Tensor) -> Loss:
+def _label_loss(
+    network: Network, tokens: Tokens, targets: torch.Tensor, lesson: Lesson, settings: TrainingRecipe
+) -> Loss:
     def loss(model: nn.Module, rows: NDArray[np.int64], done: float) -> torch.Tensor:
         del done
-        outputs, _ = forward(model, network.collate(tokens, rows))
-        return network.task.label_loss(outputs, targets[rows].to(outputs.device)).sum()
+        batch, labels = network.collate(tokens, rows), targets[rows]
+
+        def judge(answer: Answer) -> torch.Tensor:
+            return lesson.rows(answer[0], labels.to(answer[0].device)).sum()
+
+        return regular.loss(Turn(network, batch, lambda: forward(model, batch), judge), settings)
 
     return loss
 
@@ -108,7 +140,7 @@ def fingerprint(network: Network, settings: TrainingRecipe, *more: object) -> st
     """Names a training by its initial weights, its settings, and whatever else it depends on."""
     frozen = [name for name, p in network.model.named_parameters() if not p.requires_grad]
     return storage.fingerprint_of(
-        weights_fingerprint(network.model), identity(settings), frozen, [str(thing) for thing in more]
+        weights_fingerprint(network.model), settings.model_dump(), frozen, [str(thing) for thing in more]
     )
 
 
@@ -127,3 +159,16 @@ def finish(network: Network, validation: Split, said: NDArray[np.float32] | None
     outputs = network.outputs(network.tokenize(validation.texts())) if said is None else said
     temperature = network.task.temperature(outputs * spread + centre, validation.targets)
     head.rescale(network.model, network.task.width, factor=spread / temperature, shift=centre)
+
+
+def calibrated(
+    network: Network, outputs: NDArray[Any], targets: NDArray[np.float64]
+) -> tuple[float, NDArray[np.float64]]:
+    """The temperature that suits outputs (N, K) best, and the label loss of each row under it (N,).
+
+    Outputs are in the user's unit; the loss is in training units.
+    """
+    centre, spread = units(network)
+    temperature = network.task.temperature(outputs, targets)
+    answers = torch.from_numpy((outputs / temperature - centre) / spread)
+    return temperature, network.task.label_loss(answers, standardised(network, targets)).double().numpy()

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from tutelage.data.sources.locate import Place
+from tutelage.data.sources.locate import Place, suffix_of
 from tutelage.data.sources.table import EXCERPT, LONGEST_CELL, Problem, Record, Table
 from tutelage.data.sources.text_file import check_encoding, lines, open_text
 from tutelage.errors import DataError
@@ -29,7 +29,7 @@ def open_table(place: Place, *, encoding: str, tolerance: float) -> Table:
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST_CELL))
     with open_text(path, encoding, newline="") as file:
         first = file.readline(LONGEST_CELL)
-        delimiter = "\t" if path.suffix.lower() == ".tsv" else max(_DELIMITERS, key=first.count)
+        delimiter = "\t" if suffix_of(path) == ".tsv" else max(_DELIMITERS, key=first.count)
         file.seek(0)
         dialect = _Dialect(delimiter, _quoting(path, encoding, delimiter))
         header = next(_parsed(path, file, dialect), [])

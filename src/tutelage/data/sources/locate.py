@@ -19,11 +19,12 @@ KINDS = {
     ".txt": "plain_lines",
 }
 """Extension of a file -> module of `data.sources` that reads it."""
-_KNOWN = ".csv, .tsv, .jsonl, .parquet (or .txt for unlabelled texts)"
+GZIP = ".gz"
+_PACKABLE = ("delimited", "json_lines", "plain_lines")
+_KNOWN = ".csv, .tsv, .jsonl, .parquet (or .txt for texts without labels); .gz behind any but .parquet"
 _CURES = {
     ".xlsx": "save the sheet as CSV (UTF-8)",
     ".xls": "save the sheet as CSV (UTF-8)",
-    ".gz": "unpack it first",
     ".zip": "unpack it first",
     ".zst": "unpack it first",
     ".arrow": "give the folder that `datasets` saved, not the file in it",
@@ -61,6 +62,12 @@ def locate(source: str) -> Place:
     raise _missing(path)
 
 
+def suffix_of(path: Path) -> str:
+    """The extension that tells the kind, in small letters: `.csv` of `a.CSV` and of `a.csv.gz`."""
+    last = path.suffix.lower()
+    return Path(path.stem).suffix.lower() if last == GZIP else last
+
+
 def near_names(path: Path) -> list[str]:
     """Entries of the folder that `path` should be in, the most similar names first, at most three."""
     folder = path.parent
@@ -71,13 +78,15 @@ def near_names(path: Path) -> list[str]:
 def _existing(source: str, path: Path, split: str | None) -> Place:
     if path.is_dir():
         return Place(source, _kind_of_folder(path), path, split)
-    kind = KINDS.get(path.suffix.lower())
+    kind = KINDS.get(suffix_of(path))
+    if kind is not None and kind not in _PACKABLE and path.suffix.lower() == GZIP:
+        raise DataError(f"{path} is packed twice", expected="Parquet, which is packed itself", cure="unpack it first")
     if kind is None:
-        extension = f"the unknown extension {path.suffix!r}" if path.suffix else "no extension"
+        extension = f"the unknown extension {suffix_of(path)!r}" if suffix_of(path) else "no extension"
         raise DataError(
             f"{path} has {extension}",
             expected=_KNOWN,
-            cure=_CURES.get(path.suffix.lower(), "rename the file if it is one of these, or convert it"),
+            cure=_CURES.get(suffix_of(path), "rename the file if it is one of these, or convert it"),
         )
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty", expected="at least a header and rows")

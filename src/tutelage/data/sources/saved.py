@@ -16,6 +16,7 @@ _NAMES = {
     "validation": ("validation", "valid", "dev", "val"),
     "test": ("test",),
     "unlabelled": ("unlabelled", "unlabeled", "unsupervised", "train"),
+    "text": ("train",),
 }
 """Role in the recipe -> names of the split that plays it, the best first."""
 

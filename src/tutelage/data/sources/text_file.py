@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import codecs
+import gzip
+import io
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, cast
 
+from tutelage.data.sources.locate import GZIP
 from tutelage.data.sources.table import LONGEST_CELL
 from tutelage.errors import DataError
 
@@ -31,7 +35,12 @@ def open_text(path: Path, encoding: str, newline: str | None = None) -> IO[str]:
     """Open for reading; bytes that cannot be decoded become lone surrogates, which `data.clean` finds."""
     same = codecs.lookup(encoding).name
     name = "utf-8-sig" if same == "utf-8" else encoding
-    return path.open(encoding=name, errors="surrogateescape", newline=newline)
+    return io.TextIOWrapper(open_bytes(path), encoding=name, errors="surrogateescape", newline=newline)
+
+
+def open_bytes(path: Path) -> IO[bytes]:
+    """Open for reading; what is packed with gzip is unpacked on the way, never as a whole."""
+    return cast(IO[bytes], gzip.open(path)) if path.suffix.lower() == GZIP else path.open("rb")
 
 
 def lines(path: Path, encoding: str) -> Iterator[Line]:
@@ -52,14 +61,23 @@ def check_encoding(path: Path, encoding: str, *, tolerance: float) -> None:
     Fewer are left to be found as bad rows. One pass over the bytes; costs little beside parsing them.
     """
     check_known(encoding)
-    with path.open("rb") as file:
+    try:
+        _check(path, encoding, tolerance)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(
+            f"{path} cannot be unpacked: {error}", expected="a whole gzip file", cure="write or download it again"
+        ) from error
+
+
+def _check(path: Path, encoding: str, tolerance: float) -> None:
+    with open_bytes(path) as file:
         head = file.read(_SAMPLE)
     wide = "\n".encode(encoding) != b"\n"
     if not wide and _looks_wide(head):
         raise _wrong(encoding, f"{path} holds zero bytes and is not {encoding} text", guess(head))
     bad, total, first = _check_wide(path, encoding) if wide else _check_lines(path, encoding)
     if first is not None and bad > tolerance * total:
-        with path.open("rb") as file:
+        with open_bytes(path) as file:
             file.seek(first.line_start)
             sample = file.read(_SAMPLE)
         count = "" if wide else f"; {bad:,} of {total:,} lines cannot be decoded"
@@ -111,7 +129,7 @@ def _check_lines(path: Path, encoding: str) -> tuple[int, int, _Spot | None]:
     """(bad lines, all lines, first bad spot) for encodings in which a line ends with byte 10."""
     bad, total, offset = 0, 0, 0
     first: _Spot | None = None
-    with path.open("rb") as file:
+    with open_bytes(path) as file:
         while block := file.read(_BLOCK) + file.readline(LONGEST_CELL):
             if not _decodes(block, encoding, final=True):
                 start = offset
@@ -132,7 +150,7 @@ def _check_wide(path: Path, encoding: str) -> tuple[int, int, _Spot | None]:
     """The same for utf-16 and utf-32, where one wrong byte spoils the rest: any is too many."""
     decoder = codecs.getincrementaldecoder(encoding)()
     line, offset = 1, 0
-    with path.open("rb") as file:
+    with open_bytes(path) as file:
         while True:
             block = file.read(_BLOCK)
             pending = len(decoder.getstate()[0])

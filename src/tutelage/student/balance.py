@@ -1,0 +1,146 @@
+"""Choose how a student learns from its teacher: which loss, alpha and temperature, or no teacher at all.
+
+Every way teaches a linear model over tokens and pairs, on all rows and to its end, which takes about a second. A linear
+model has one optimum, so that what differs is the lesson and nothing else; whether labels or teacher know more shows as
+it does in the student. Short trials of the student itself tell less: whatever smooths is ahead after a few steps
+(docs/decisions/0008).
+
+A way is judged by the label loss of the validation rows after calibration, paired with others. Step by step from the
+teacher alone over mixtures to the labels alone, each must beat what was taken so far by more than a standard error of
+the difference: where nothing is surely better, the teacher is followed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tutelage.artifacts.corpus import Split
+from tutelage.artifacts.network import Network
+from tutelage.artifacts.signals import Signals
+from tutelage.artifacts.wide import features
+from tutelage.progress import Progress
+from tutelage.recipe import StudentRecipe
+from tutelage.student import linear, losses
+from tutelage.student.distil import Transfer
+from tutelage.student.linear import Array
+from tutelage.student.losses import LOSSES
+from tutelage.tasks import Task
+from tutelage.training import supervised
+
+_STRENGTH = 1.0
+# The lessons of a linear model hardly change with more.
+_MOST_ROWS = 20_000
+
+DEFAULT, LABELS = "the teacher alone", "the labels alone"
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to learn."""
+
+    name: str
+    settings: Mapping[str, Any]
+    """What it changes in the recipe."""
+
+
+def ways(task: Task) -> list[list[Way]]:
+    """What is tried for a task, from the default on: each list must surely beat what was taken before it."""
+    alone, mixed = [Way(DEFAULT, {})], [Way("half teacher, half labels", {"alpha": 0.5})]
+    others = []
+    if task.outputs == "scores":
+        mixed.append(Way("half teacher, half labels, temperature 2", {"alpha": 0.5, "temperature": 2.0}))
+        others.append(Way("the teacher alone, temperature 2", {"temperature": 2.0}))
+    # DIST and standardised logits leave open how far apart scores are: a linear model that is held back falls to 0.
+    # DKD weighs the classes that are not the label against each other: with two there is one.
+    for name, least in (("logit-mse", 2), ("dkd", 3)):
+        if LOSSES[name].outputs == task.outputs and task.width >= least:
+            others.append(Way(f"the teacher alone, loss {name}", {"loss": name}))
+    labels = Way(LABELS, {"alpha": 0.0, "hidden": 0.0, "attention": 0.0, "relations": 0.0})
+    return [group for group in (alone, others, mixed, [labels]) if group]
+
+
+def screen(
+    student: Network,
+    transfer: Transfer,
+    signals: Signals,
+    validation: Split,
+    settings: StudentRecipe,
+    *,
+    progress: Progress,
+) -> dict[str, Array]:
+    """Label losses of the validation rows (N,) under a linear model that learned in each way.
+
+    Of the student only its tokens and its task matter.
+    """
+    task = student.task
+    some = np.unique(np.linspace(0, len(transfer) - 1, min(len(transfer), _MOST_ROWS)).astype(np.int64))
+    vocabulary, buckets = int(student.model.config.vocab_size), linear.buckets(task.width)
+    counted = features(transfer.tokens.take(some), vocabulary=vocabulary, buckets=buckets)
+    weights = linear.rarity(counted)
+    rows = counted.multiply(weights).tocsr()
+    judged = features(student.tokenize(validation.texts()), vocabulary=vocabulary, buckets=buckets)
+    judged = judged.multiply(weights).tocsr()
+    centre, spread = supervised.units(student)
+    outputs = signals.outputs(transfer.signal_rows[some], transfer.keys[some])
+    said = torch.from_numpy((outputs - centre) / spread).double()
+    targets = supervised.standardised(student, transfer.targets[some]).double()
+    found, candidates = {}, [way for group in ways(task) for way in group]
+    with progress.bar("Comparing ways to learn", len(candidates)) as bar:
+        for way in candidates:
+            lesson = _lesson(settings.model_copy(update=dict(way.settings)), task, said, targets)
+            table, bias = linear.fit(rows, lesson, task.width, _STRENGTH)
+            answers = (judged @ table + bias) * spread + centre
+            found[way.name] = supervised.calibrated(student, answers, validation.targets)[1]
+            bar.advance()
+    return found
+
+
+def decide(task: Task, screened: Mapping[str, Array]) -> tuple[Way, dict[str, Any]]:
+    """The way to learn, and why, from what `screen` found."""
+    default, *groups = ways(task)
+    taken = default[0]
+    for group in groups:
+        best = min(group, key=lambda way: float(screened[way.name].mean()))
+        gain, error = better(screened[best.name], screened[taken.name])
+        if gain > error:
+            taken = best
+    gain, error = better(screened[taken.name], screened[DEFAULT])
+    means = {name: float(found.mean()) for name, found in screened.items()}
+    told = f"; {-gain:+.4f} ± {error:.4f} against the teacher alone" if taken.name != DEFAULT else ""
+    return taken, {
+        "what": "way to learn",
+        "taken": taken.name,
+        "why": "validation loss of a linear model: "
+        + ", ".join(f"{name} {mean:.4f}" for name, mean in means.items())
+        + (told or "; nothing is better by more than a standard error"),
+        "figures": {"linear": means, "gain": gain, "standard_error": error},
+    }
+
+
+def better(one: Array, other: Array) -> tuple[float, float]:
+    """(mean, its standard error) of how much lower paired losses (N,) are than others."""
+    difference: NDArray[np.float64] = other - one
+    return float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(len(difference)))
+
+
+def _lesson(
+    settings: StudentRecipe, task: Task, said: torch.Tensor, targets: torch.Tensor
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    compute, alpha, temperature = losses.choose(settings.loss, task).compute, settings.alpha, settings.temperature
+    known = ~targets.isnan()
+
+    def lesson(outputs: torch.Tensor) -> torch.Tensor:
+        total = alpha * temperature**2 * compute(outputs, said, targets, temperature)
+        if alpha < 1:
+            of_labels = torch.zeros_like(total)
+            of_labels[known] = task.label_loss(outputs[known], targets[known])
+            total = total + (1 - alpha) * of_labels
+        return total
+
+    return lesson

@@ -1,0 +1,188 @@
+"""How a student learns is chosen by measuring: the default stays unless something is surely better."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import tiny_models
+from splits import split
+from tiny_recipe import recipe
+from tutelage import pipeline, yaml_text
+from tutelage import recipe as recipes
+from tutelage.artifacts.signals import Recording, Signals, write_shard
+from tutelage.compress import vocabulary
+from tutelage.encoding import Reading
+from tutelage.errors import RecipeError
+from tutelage.progress import Silent
+from tutelage.recipe import StudentRecipe
+from tutelage.student import balance, distil, initialise
+from tutelage.student.balance import DEFAULT, LABELS
+from tutelage.student.build import Shape
+from tutelage.tasks import Task, TextClassification, TextRegression
+from tutelage.teacher import load
+
+REVIEWS = tiny_models.reviews()
+TEXTS = [row["text"] for row in REVIEWS]
+LABELS_OF = [float(row["label"] == "positive") for row in REVIEWS]
+CLASSES = TextClassification(("negative", "positive"))
+SHAPE = Shape(1, 32, 4, 32)
+
+
+def screened(bert: Path, folder: Path, targets: list[float], said: np.ndarray) -> dict[str, np.ndarray]:
+    """What `screen` finds for a teacher that says what it is told to say (N, K) of the training rows."""
+    torch.manual_seed(0)
+    teacher = load.load(str(bert), CLASSES, Reading(48))[0]
+    rows = split(TEXTS[::2], targets[::2])
+    records = np.zeros(len(rows), dtype=Recording(2, ()).dtype)
+    records["key"], records["outputs"] = rows.keys, said[::2]
+    folder.mkdir(exist_ok=True)
+    write_shard(folder, 0, records)
+    told, _ = Signals.open(folder, Recording(2, ()))
+    words = vocabulary.trim(teacher.tokenizer, [teacher.tokenize(TEXTS)])
+    student = initialise.create(teacher, SHAPE, tokenizer=words.tokenizer, kept=words.kept, seed=0)
+    transfer = distil.transfer_set(student, [rows], told)
+    validation = split(TEXTS[1::2], targets[1::2])
+    return balance.screen(student, transfer, told, validation, StudentRecipe(), progress=Silent())
+
+
+def _knowing(targets: list[float]) -> np.ndarray:
+    sure = np.array(targets)[:, None] * 4 - 2
+    return np.concatenate([-sure, sure], axis=1)
+
+
+def names(task: Task) -> list[str]:
+    return [way.name for group in balance.ways(task) for way in group]
+
+
+def test_the_default_comes_first_and_the_labels_alone_last() -> None:
+    for task in (CLASSES, TextRegression(0.0, 1.0)):
+        assert names(task)[0] == DEFAULT
+        assert names(task)[-1] == LABELS
+        assert len(names(task)) == len(set(names(task))) > 2
+        for way in (way for group in balance.ways(task) for way in group):
+            StudentRecipe(**{"balance": "given", **way.settings})
+
+
+def test_losses_that_a_head_cannot_take_are_left_out() -> None:
+    def tried(task: Task) -> set[str]:
+        return {str(way.settings["loss"]) for group in balance.ways(task) for way in group if "loss" in way.settings}
+
+    assert tried(CLASSES) == {"logit-mse"}
+    assert tried(TextClassification(("a", "b", "c"))) == {"logit-mse", "dkd"}
+    assert not tried(TextRegression(0.0, 1.0))
+
+
+def found(noise: float = 0.1, rows: int = 400, **ends: float) -> dict[str, np.ndarray]:
+    """Losses of known means, and how much rows differ from way to way."""
+    short = {"default": DEFAULT, "labels": LABELS, "half": "half teacher, half labels"}
+    means = dict.fromkeys(names(CLASSES), 9.0) | {short[key]: end for key, end in ends.items()}
+    random = np.random.default_rng(0)
+    drawn = {name: random.normal(0, noise, rows) for name in means}
+    return {name: mean + drawn[name] - drawn[name].mean() for name, mean in means.items()}
+
+
+def test_only_what_is_better_by_more_than_its_noise_takes_the_place_of_the_default() -> None:
+    taken, choice = balance.decide(CLASSES, found(default=0.5, labels=0.6, half=0.4))
+    assert taken.name == choice["taken"] == "half teacher, half labels"
+    assert choice["figures"]["gain"] == pytest.approx(0.1)
+    assert 0 < choice["figures"]["standard_error"] < 0.1
+    assert "-0.1000 ±" in choice["why"]
+    taken, choice = balance.decide(CLASSES, found(20.0, default=0.5, labels=0.6, half=0.4))
+    assert taken.name == DEFAULT
+    assert "nothing is better by more than a standard error" in choice["why"]
+    assert balance.decide(CLASSES, found(default=0.5, labels=0.6, half=0.7))[0].name == DEFAULT
+
+
+def test_the_labels_alone_are_taken_only_where_they_beat_mixtures_too() -> None:
+    taken, _ = balance.decide(CLASSES, found(default=0.5, half=0.4, labels=0.3))
+    assert taken.name == LABELS
+    assert taken.settings == {"alpha": 0.0, "hidden": 0.0, "attention": 0.0, "relations": 0.0}
+    assert balance.decide(CLASSES, found(default=0.5, half=0.4, labels=0.399))[0].name == "half teacher, half labels"
+
+
+def test_a_teacher_that_talks_nonsense_is_not_followed(bert: Path, tmp_path: Path) -> None:
+    losses = screened(bert, tmp_path / "told", LABELS_OF, _knowing([1 - label for label in LABELS_OF]))
+    gain, error = balance.better(losses[LABELS], losses[DEFAULT])
+    assert gain > error > 0
+    assert balance.decide(CLASSES, losses)[0].settings["alpha"] < 1
+
+
+def test_a_teacher_that_knows_more_than_the_labels_is_followed(bert: Path, tmp_path: Path) -> None:
+    """The labels of the training rows are drawn by lot; the teacher knows the real ones."""
+    random = np.random.default_rng(0)
+    labels = list(LABELS_OF)
+    labels[::2] = [float(label) for label in random.integers(0, 2, len(labels[::2]))]
+    losses = screened(bert, tmp_path / "told", labels, _knowing(LABELS_OF))
+    assert losses[DEFAULT].mean() < losses["half teacher, half labels"].mean() < losses[LABELS].mean()
+    assert "alpha" not in balance.decide(CLASSES, losses)[0].settings
+
+
+def test_what_is_found_is_the_same_every_time(bert: Path, tmp_path: Path) -> None:
+    once, again = (screened(bert, tmp_path / name, LABELS_OF, _knowing(LABELS_OF)) for name in ("one", "two"))
+    assert once.keys() == again.keys() == set(names(CLASSES))
+    assert all(np.array_equal(once[name], again[name]) for name in once)
+
+
+def test_rows_without_a_label_teach_what_the_teacher_says(bert: Path, tmp_path: Path) -> None:
+    half: list[float] = [np.nan if number % 4 == 0 else label for number, label in enumerate(LABELS_OF)]
+    losses = screened(bert, tmp_path / "told", half, _knowing(LABELS_OF))
+    assert all(np.isfinite(found).all() for found in losses.values())
+    every = screened(bert, tmp_path / "every", LABELS_OF, _knowing(LABELS_OF))
+    assert np.array_equal(losses[DEFAULT], every[DEFAULT])
+    assert not np.array_equal(losses[LABELS], every[LABELS])
+
+
+def test_a_difference_has_the_error_of_its_mean() -> None:
+    one, other = np.array([1.0, 2.0, 3.0, 4.0]), np.array([2.0, 2.0, 5.0, 5.0])
+    assert balance.better(one, other) == pytest.approx((1.0, np.std([1, 0, 2, 1], ddof=1) / 2))
+    assert balance.better(one, one) == (0.0, 0.0)
+
+
+# --- in a recipe ---------------------------------------------------------------------------------------------------
+
+
+def student(**given: object) -> StudentRecipe:
+    value = {"task": "text-classification", "data": {"train": "x.csv"}, "output": "out", "student": given}
+    return recipes.load(value).student
+
+
+def test_what_is_given_is_not_chosen() -> None:
+    assert student().balance == "auto"
+    assert student(alpha=0.5).balance == "given"
+    assert student(temperature=2.0).balance == "given"
+    assert student(hidden=0.0, epochs=2).balance == "auto"
+    assert student(alpha=1.0).balance == "auto"
+    with pytest.raises(RecipeError, match="balance: auto` chooses alpha and loss itself"):
+        student(balance="auto", alpha=0.5, loss="kl")
+
+
+def test_a_recipe_written_out_is_the_same_again() -> None:
+    for given in ({}, {"alpha": 0.3}, {"balance": "given"}):
+        value = {"task": "text-classification", "data": {"train": "x.csv"}, "output": "out", "student": given}
+        made = recipes.load(value)
+        assert recipes.load(yaml_text.read(recipes.dump(made))) == made
+
+
+def test_a_run_tells_what_was_chosen_and_does_not_try_again(reviews: Path, bert: Path, tmp_path: Path) -> None:
+    given = recipe(reviews, bert, tmp_path / "run", student={"balance": "auto"})
+    run = pipeline.run(given)
+    told = next(choice for choice in run.measurements.choices if choice.what == "way to learn")
+    assert told.taken in names(CLASSES)
+    assert set(told.figures["linear"]) == set(names(CLASSES))
+    assert "way to learn" in (run.path / "report.html").read_text()
+    assert run.measurements.times["balance"] is not None
+
+    titles = []
+
+    class Listener(Silent):
+        def bar(self, title: str, total: float):
+            titles.append(title)
+            return super().bar(title, total)
+
+    pipeline.run({**given, "student": {**given["student"], "control": False}}, resume=True, progress=Listener())
+    assert titles
+    assert not [title for title in titles if "ways to learn" in title]
