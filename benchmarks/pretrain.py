@@ -87,7 +87,7 @@ def tuned(model: Path, corpus: Corpus, rate: float, epochs: int, seed: int) -> T
 
 def best(model: Path, corpus: Corpus, given: argparse.Namespace, seed: int) -> Tuned:
     """Of all learning rates, by validation."""
-    tried = [tuned(model, corpus, rate, given.epochs, seed) for rate in RATES]
+    tried = [tuned(model, corpus, rate, given.epochs, seed) for rate in given.rates]
     return max(tried, key=lambda found: found.validation)
 
 
@@ -131,6 +131,7 @@ def main() -> None:
     parser.add_argument("--vocabulary", type=int, default=8000)
     parser.add_argument("--epochs", type=int, default=6, help="of the fine-tuning, at most")
     parser.add_argument("--rows", type=int, default=8000, help="labelled rows, at most")
+    parser.add_argument("--rates", type=float, nargs="+", default=list(RATES), help="learning rates of fine-tuning")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--keep", type=Path, help="folder that keeps the pre-trained model; it goes on there")
     given = parser.parse_args()
@@ -150,14 +151,15 @@ def main() -> None:
     ledger.record(
         "Pre-training on one's own text",
         f"python benchmarks/pretrain.py --minutes {given.minutes:g} --layers {given.layers} --width {given.width} "
-        f"--rows {given.rows} --seeds {' '.join(map(str, given.seeds))}",
+        f"--rows {given.rows} --epochs {given.epochs} --rates {' '.join(f'{rate:g}' for rate in given.rates)} "
+        f"--seeds {' '.join(map(str, given.seeds))}",
         [
             f"BERT of {given.layers} x {given.width}, {made.results['vocabulary']:,} tokens, pre-trained on the movie "
             f"sentences of train and those of the other domains for {given.minutes:g} minutes",
             f"({made.results['steps']:,} steps, {read / 1e6:.1f} million tokens): held-out perplexity "
             f"{before['perplexity']:,.0f} -> {after['perplexity']:,.1f} per {made.results['unit']}. Fine-tuned on",
             f"{len(corpus['train']):,} movie rows, at most {given.epochs} epochs, learning rate of "
-            f"{', '.join(f'{rate:g}' for rate in RATES)} chosen by validation; test on {len(corpus['test']):,}.",
+            f"{', '.join(f'{rate:g}' for rate in given.rates)} chosen by validation; test on {len(corpus['test']):,}.",
             "*Chance* is the same architecture and tokenizer from weights of chance. 95 %, bootstrap over test rows.",
             "",
             "| seed | pre-trained % | rate | s | chance % | rate | s | difference, points |",
