@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
-from tutelage.recipe_parts import Count, Part, Positive, Share
+from tutelage.recipe_parts import Count, Part, Positive, Share, Weight
 
 Arithmetic = Literal["fp32", "bf16"]
-Weight = Annotated[float, Field(ge=0)]
 
 
 class TrainingRecipe(Part):

@@ -20,12 +20,13 @@ from tutelage.encoding import Reading
 from tutelage.errors import ModelError
 from tutelage.progress import Silent
 from tutelage.recipe import StudentRecipe
-from tutelage.student import build, distil, initialise, matching
+from tutelage.student import build, distil, initialise, matching, stages
 from tutelage.student.build import Shape
 from tutelage.student.losses import ATTENTION_LOSSES, HIDDEN_LOSSES, relations
 from tutelage.tasks import TextClassification
 from tutelage.teacher import load, signals
 from tutelage.training import checkpoint
+from tutelage.training.loop import set_dropout
 
 REVIEWS = tiny_models.reviews()[::6]
 TEXTS = [row["text"] for row in REVIEWS]
@@ -247,6 +248,49 @@ def test_scores_of_a_mixture_move_and_are_not_the_students(teacher: Network, tmp
     (learner, before) = seen[0]
     assert (learner.mixture.scores.detach() - before).abs().max() > 0.05
     assert not any("mixture" in name for name, _ in student.model.named_parameters())
+
+
+def test_r_drop_leaves_a_head_alone_that_weighs_nothing(teacher: Network, tmp_path: Path) -> None:
+    """Otherwise it would learn there to say the same of every text."""
+    given = recipe(attention=1, r_drop=1, dropout=0.2, stages=[{"epochs": 1, "prediction": 0}, {"epochs": 1}])
+    plan = plan_of(teacher, NARROW, given)
+    recorded = told(teacher, plan, tmp_path)
+    for stage, learns in zip(stages.of(given), (False, True), strict=True):
+        student = student_of(teacher, NARROW)
+        transfer = distil.transfer_set(student, [ROWS], recorded)
+        learner = distil.Learner(student.model, plan, width=16, teacher_width=32)
+        set_dropout(learner.train(), 0.2)
+        torch.autograd.backward(distil._loss(student, transfer, recorded, stage, plan)(learner, np.arange(8), 0.0))
+        assert (student.model.classifier.weight.grad is not None) == learns
+        assert student.model.bert.encoder.layer[0].attention.self.query.weight.grad is not None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hidden": 1, "hidden_of": "token", "hidden_loss": "mse"},
+        {"hidden": 1, "hidden_loss": "relational"},
+        {"attention": 1},
+        {"relations": 1},
+    ],
+)
+def test_in_half_precision_vectors_are_compared_in_single(
+    teacher: Network, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    student, settings = student_of(teacher, NARROW), quiet(changes)
+    plan = plan_of(teacher, NARROW, settings)
+    recorded = told(teacher, plan, tmp_path)
+    transfer = distil.transfer_set(student, [ROWS], recorded)
+    learner = distil.Learner(student.model, plan, width=16, teacher_width=32)
+    rows = np.arange(8)
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        said = learner(student.collate(transfer.tokens, rows))
+        loss = distil._loss(student, transfer, recorded, settings, plan)
+        within = float(loss(lambda _: said, rows, 0.0))
+    with torch.inference_mode():
+        outside = float(loss(lambda _: said, rows, 0.0))
+    assert {said.outputs.dtype, said.hidden.dtype, said.tokens.values.dtype} == {torch.float32}
+    assert within == outside
 
 
 class Killed(BaseException):

@@ -191,3 +191,14 @@ def test_a_mixture_learns_which_layer_to_follow() -> None:
     shares = mixture().detach()[0]
     assert shares.argmax() == 1
     assert shares[1] > 0.9
+
+
+def test_a_search_leaves_hidden_states_out_of_one_layer_in_every_stage() -> None:
+    given = settings(
+        keep=0.9, attention=1, stages=[{"epochs": 3, "prediction": 0, "hidden": 2}, {"epochs": 1, "hidden": 0.5}]
+    )
+    one, two = (ladder.Rung("", Shape(layers, 48, 12, 96), trains=True) for layers in (1, 2))
+    assert [stage.hidden for stage in stages.of(ladder.settings_for(one, given))] == [0, 0]
+    assert [stage.hidden for stage in stages.of(ladder.settings_for(two, given))] == [2, 0.5]
+    alone = settings(keep=0.9, stages=[{"epochs": 3, "prediction": 0, "hidden": 2}, {"epochs": 1}])
+    assert [stage.epochs for stage in stages.of(ladder.settings_for(one, alone))] == [1]

@@ -152,16 +152,16 @@ def hidden_states(result: Any) -> Sequence[torch.Tensor]:
 
 def pooled(result: Any, batch: Batch, *, layers: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
     """Outputs and averaged hidden states of what `run` gave: see `forward`."""
-    outputs = batch.pool(_full(result.logits))
+    outputs = batch.pool(full(result.logits))
     if not layers:
         return outputs, outputs.new_zeros((batch.rows, 0, 0))
     mask = batch.attention_mask.unsqueeze(-1).to(outputs.dtype)
     found = hidden_states(result)
-    states = [(_full(found[layer]) * mask).sum(1) / mask.sum(1) for layer in layers]
+    states = [(full(found[layer]) * mask).sum(1) / mask.sum(1) for layer in layers]
     return outputs, batch.pool(torch.stack(states, dim=1))
 
 
-def _full(values: torch.Tensor) -> torch.Tensor:
+def full(values: torch.Tensor) -> torch.Tensor:
     """What is averaged and compared is in single precision, whatever the model was computed in."""
     return values.float() if values.dtype == torch.bfloat16 else values
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from tutelage.artifacts.batch import Batch
-from tutelage.artifacts.network import hidden_states, pooled, run
+from tutelage.artifacts.network import full, hidden_states, pooled, run
 from tutelage.artifacts.projections import overheard
 from tutelage.artifacts.signals import Channel
 
@@ -41,10 +41,6 @@ class TokenStates:
         result[self.mask] = found
         return result
 
-    def mean(self, each: torch.Tensor) -> torch.Tensor:
-        """Averages (B,) over the tokens of each row of one number a token (N,)."""
-        return averaged(each, self.mask)
-
 
 def averaged(each: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Averages (B,) over the tokens of each row; `each` (N,) has one number for every true place of `mask` (B, T)."""
@@ -69,5 +65,5 @@ def hear(
         return outputs, hidden, TokenStates(outputs.new_zeros((0, 0, 0)), mask, ())
     assert batch.owner is None, "windows have no tokens of their own"
     found = {**heard, **{(HIDDEN, layer): hidden_states(result)[layer] for layer in states}}
-    values = torch.stack([found[channel][mask] for channel in channels], dim=1)
+    values = torch.stack([full(found[channel][mask]) for channel in channels], dim=1)
     return outputs, hidden, TokenStates(values, mask, tuple(channels))

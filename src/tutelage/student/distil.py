@@ -37,6 +37,7 @@ from tutelage.student.matching import Plan
 from tutelage.training import checkpoint, regular, supervised
 from tutelage.training.lean import needed_positions, used_embeddings
 from tutelage.training.loop import Loss, Work, train
+from tutelage.training.precision import precision
 from tutelage.training.regular.turn import Turn
 
 
@@ -81,17 +82,25 @@ def transfer_set(student: Network, splits: Sequence[Split], signals: Signals) ->
         signals.find(keys),
     )
     if signals.recording.channels:
-        ours, theirs = student.splits(transfer.tokens), signals.splits(transfer.signal_rows, keys)
-        other = np.flatnonzero((ours != theirs) | (np.diff(transfer.tokens.first) != 1))
-        if len(other):
-            text = [text for split in splits for text in split.texts()][int(other[0])]
-            raise ModelError(
-                f"{len(other)} texts are not the same tokens to student and teacher, the first: {text[:80]!r}",
-                expected="equal tokens, since hidden states, attention or relations are matched token by token",
-                cure="leave out `student.vocabulary_size` or take `student.vocabulary: keep`; or match averages over "
-                "texts (`hidden_of: text`, `attention: 0`, `relations: 0`)",
-            )
+        texts = [text for split in splits for text in split.texts()]
+        refuse_other_tokens(student, transfer.tokens, signals.splits(transfer.signal_rows, keys), texts)
     return transfer
+
+
+def refuse_other_tokens(student: Network, tokens: Tokens, theirs: NDArray[np.uint64], texts: Sequence[str]) -> None:
+    """Raise `ModelError` where texts (N,) are other tokens to a student than to its teacher.
+
+    `theirs` (N,) says how the teacher splits them: see `Network.splits`.
+    """
+    other = np.flatnonzero((student.splits(tokens) != theirs) | (np.diff(tokens.first) != 1))
+    if len(other):
+        raise ModelError(
+            f"{len(other)} texts are not the same tokens to student and teacher, the first: "
+            f"{texts[int(other[0])][:80]!r}",
+            expected="equal tokens, since hidden states, attention or relations are matched token by token",
+            cure="leave out `student.vocabulary_size` or take `student.vocabulary: keep`; or match averages over "
+            "texts (`hidden_of: text`, `attention: 0`, `relations: 0`)",
+        )
 
 
 def distil(
@@ -212,6 +221,9 @@ def _loss(student: Network, transfer: Transfer, signals: Signals, settings: Stud
     def loss(model: nn.Module, rows: NDArray[np.int64], done: float) -> torch.Tensor:
         alpha, batch = decline.alpha(settings, done), student.collate(transfer.tokens, rows)
         told = signals.take(transfer.signal_rows[rows], transfer.keys[rows])
+        channels, states = signals.recording.channels, np.empty(0, dtype=np.float32)
+        if channels:
+            states = signals.tokens(transfer.signal_rows[rows], transfer.keys[rows]).astype(np.float32)
 
         def judge(ours: Told) -> torch.Tensor:
             outputs = ours.outputs
@@ -227,12 +239,13 @@ def _loss(student: Network, transfer: Transfer, signals: Signals, settings: Stud
                     total = settings.prediction * total
             if plan:
                 theirs = ours.tokens
-                if channels := signals.recording.channels:
+                if channels:
                     # The teacher read the same tokens, so its states stand at the same places.
-                    states = signals.tokens(transfer.signal_rows[rows], transfer.keys[rows]).astype(np.float32)
                     theirs = replace(theirs, values=torch.from_numpy(states).to(outputs), channels=channels)
                 pooled = torch.from_numpy(told["hidden"].astype(np.float32)).to(outputs)
-                total = total + following.cost(ours, theirs, pooled, settings, plan)
+                # Products of vectors are compared: rounded, small differences would vanish.
+                with precision("fp32"):
+                    total = total + following.cost(ours, theirs, pooled, settings, plan)
             return total
 
         turn = Turn(student, batch, lambda: model(batch), judge, attrgetter("outputs"))

@@ -61,7 +61,10 @@ def rungs(settings: StudentRecipe, teacher: Any) -> list[Rung]:
 
 def settings_for(rung: Rung, settings: StudentRecipe) -> StudentRecipe:
     """How a rung is trained: one layer has no states in between to match, and is faster without."""
-    return settings.model_copy(update={"hidden": 0.0}) if rung.shape.layers == 1 else settings
+    if rung.shape.layers > 1:
+        return settings
+    stages = settings.stages and [stage.model_copy(update={"hidden": None}) for stage in settings.stages]
+    return settings.model_copy(update={"hidden": 0.0, "stages": stages})
 
 
 def check(settings: StudentRecipe, teacher: Any) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from tutelage.artifacts.batch import Batch
+from tutelage.artifacts.network import full
 from tutelage.artifacts.token_states import HIDDEN, TokenStates, hear
 from tutelage.student.matching import Plan, matched_layers
 from tutelage.training.regime import Regime
@@ -49,7 +50,7 @@ class Learner(nn.Module):
             return Told(outputs, hidden, tokens, None)
         if plan.by_token:
             hidden = tokens.of([(HIDDEN, layer) for layer in plan.ours])
-        bridged = torch.stack([self.bridges[i](hidden[:, i]) for i in range(len(plan.ours))], dim=1)
+        bridged = torch.stack([full(self.bridges[i](hidden[:, i])) for i in range(len(plan.ours))], dim=1)
         return Told(outputs, bridged, tokens, self.mixture() if self.mixture else None)
 
     def regime(self) -> Regime:

@@ -15,7 +15,9 @@ def of(settings: StudentRecipe) -> list[StudentRecipe]:
     if settings.stages is None:
         return [settings]
     plain = settings.model_copy(update={"stages": None})
-    stages = [plain.model_copy(update=stage.model_dump(exclude_none=True)) for stage in settings.stages]
+    given = [plain.model_copy(update=stage.model_dump(exclude_none=True)) for stage in settings.stages]
+    # R-Drop compares what the head says: where that weighs nothing, it would teach it to say the same of all texts.
+    stages = [stage if stage.prediction else stage.model_copy(update={"r_drop": 0.0}) for stage in given]
     # A search may have switched off what a stage would have been for.
     return [stage for stage in stages if any(stage.weighs(term) for term in stage.TERMS)]
 
