@@ -36,6 +36,7 @@ from tutelage.teacher import fine_tune, load, strategies
 from tutelage.training import regular
 from tutelage.training.frozen import frozen_prefix
 from tutelage.training.loop import set_dropout
+from tutelage.training.precision import precision
 
 _TRIED_BATCHES = 3
 # Exports, answers, speed and memory, in seconds beside what the test rows take; measured on two cores.
@@ -74,6 +75,7 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
         shape = build.choose(recipe.student, teacher.model.config)
         matching.check(recipe.student, shape, teacher.model)
         ladder.check(recipe.student, teacher.model)
+        refuse.other_tokens(recipe.student, teacher, corpus)
         with shown.bar("Trying a few steps", 2) as bar:
             tokens = teacher.tokenize(corpus["train"].texts())
             trains = fine_tune.trains(teacher, recipe.teacher, fitted=fitted)
@@ -133,7 +135,8 @@ def _cost(network: Network, tokens: Tokens, settings: TrainingRecipe) -> Cost:
 
     def learn(given: Tokens) -> None:
         for rows in pieces:
-            outputs, _ = forward(network.model, network.collate(given, rows))
+            with precision(settings.precision):
+                outputs, _ = forward(network.model, network.collate(given, rows))
             torch.autograd.backward(outputs.square().mean())
             optimizer.step()
             optimizer.zero_grad()

@@ -145,6 +145,7 @@ class _Story:
             started = time.monotonic()
             network, fitted = load.load(recipe.model, corpus.task, self.reading, seed=self.recipe.seed)
             self._shape(network)
+            refuse.other_tokens(self.recipe.student, network, corpus)
             history = fine_tune.fine_tune(
                 network,
                 corpus,

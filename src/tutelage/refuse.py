@@ -1,12 +1,16 @@
-"""What a recipe asks of a task that the task cannot give: every such problem at once, before anything is trained."""
+"""What a recipe asks of a task or of its texts that they cannot give, before anything is trained."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
+from tutelage.artifacts.corpus import Corpus
+from tutelage.artifacts.network import Network
+from tutelage.compress import vocabulary
 from tutelage.errors import RecipeError
-from tutelage.recipe import Recipe
-from tutelage.student import curriculum, losses
+from tutelage.recipe import Recipe, StudentRecipe
+from tutelage.student import curriculum, distil, losses
 from tutelage.tasks import Task
 from tutelage.training import regular, until
 
@@ -28,3 +32,16 @@ def unfit(recipe: Recipe, task: Task | type[Task]) -> None:
             problems += error.problems
     if problems:
         raise RecipeError("the recipe", problems)
+
+
+def other_tokens(settings: StudentRecipe, teacher: Network, corpus: Corpus) -> None:
+    """Raise `ModelError` when tokens are to be matched one by one, and a small vocabulary makes others of the texts."""
+    if not settings.follows_tokens or settings.vocabulary == "keep" or settings.vocabulary_size == "auto":
+        return
+    student = replace(teacher, tokenizer=vocabulary.of_corpus(teacher, corpus, settings).tokenizer)
+    for name in ("train", "unlabelled"):
+        if name not in corpus.splits:
+            continue
+        texts = corpus[name].texts()
+        theirs = teacher.splits(teacher.tokenize(texts))
+        distil.refuse_other_tokens(student, student.tokenize(texts), theirs, texts)

@@ -27,9 +27,6 @@ from tutelage.student.matching import Plan
 from tutelage.teacher import signals as recording
 from tutelage.training import supervised
 
-# What a student's vocabulary is made from: not the rows that it will be judged on.
-_SEEN = ("train", "validation", "unlabelled")
-
 
 @dataclass(frozen=True)
 class Bench:
@@ -101,12 +98,7 @@ class Workshop:
     @cached_property
     def _words(self) -> vocabulary.Vocabulary:
         """The vocabulary of every student."""
-        splits = [split for name, split in self.corpus.splits.items() if name in _SEEN]
-        return vocabulary.choose(
-            self.teacher.tokenizer,
-            lambda: (self.teacher.tokenize(split.texts()) for split in splits),
-            self.recipe.student,
-        )
+        return vocabulary.of_corpus(self.teacher, self.corpus, self.recipe.student)
 
     def plan(self, settings: StudentRecipe, shape: Shape) -> Plan:
         """Which of the teacher's layers a student of some shape follows."""

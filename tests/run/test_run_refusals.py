@@ -90,3 +90,11 @@ def test_windows_leave_nothing_behind_where_tokens_are_matched(reviews: Path, be
     given = tiny_recipe.recipe(reviews, bert, tmp_path / "run", student={"relations": 1}, data={"long_text": "window"})
     refused(RecipeError, "reads a text more than once", given)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_small_vocabulary_is_refused_before_the_teacher_is_trained_where_tokens_are_matched(
+    reviews: Path, bert: Path, tmp_path: Path
+) -> None:
+    given = tiny_recipe.recipe(reviews, bert, tmp_path / "run", student={"attention": 1, "vocabulary_size": 150})
+    refused(ModelError, "are not the same tokens to student and teacher", given)
+    assert not (tmp_path / "run" / "teacher").exists()

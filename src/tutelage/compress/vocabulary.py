@@ -16,10 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from tutelage.artifacts.corpus import Corpus
+from tutelage.artifacts.network import Network
 from tutelage.artifacts.tokens import Tokens
 from tutelage.recipe import StudentRecipe
 
 _AUTO = 20_000  # tokens
+# What a vocabulary is made from: not the rows that a student will be judged on.
+_SEEN = ("train", "validation", "unlabelled")
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,12 @@ class Vocabulary:
 
     tokenizer: Any
     kept: tuple[int, ...]
+
+
+def of_corpus(teacher: Network, corpus: Corpus, settings: StudentRecipe) -> Vocabulary:
+    """The vocabulary of every student of a teacher, from the texts that it may see."""
+    splits = [split for name, split in corpus.splits.items() if name in _SEEN]
+    return choose(teacher.tokenizer, lambda: (teacher.tokenize(split.texts()) for split in splits), settings)
 
 
 def choose(tokenizer: Any, seen: Callable[[], Iterable[Tokens]], settings: StudentRecipe) -> Vocabulary:
