@@ -26,7 +26,7 @@ from tutelage.data.prepare import prepare
 from tutelage.encoding import reading
 from tutelage.folder import RunFolder
 from tutelage.progress import Logged
-from tutelage.recipe import Recipe, StudentRecipe, identity
+from tutelage.recipe import Recipe, StudentRecipe
 from tutelage.recipe_matching import MatchingRecipe
 from tutelage.student import build, stages
 from tutelage.teacher import fine_tune, load
@@ -68,7 +68,7 @@ def one(names: list[str], rows: int, seed: int, terminal: Terminal) -> dict[str,
             for way, settings in ways(given).items():
                 started = time.monotonic()
                 # Without layers, recipes for students of one shape are the same.
-                same = json.dumps(identity(settings), sort_keys=True)
+                same = json.dumps(settings.model_dump(), sort_keys=True)
                 if same in done:
                     found[recipe][way] = done[same]
                     continue
