@@ -38,8 +38,8 @@ from tutelage.report.card import card
 from tutelage.student import build, ladder, matching, stages, widen
 from tutelage.student.build import Shape
 from tutelage.tasks import TASKS
-from tutelage.teacher import fine_tune, load
-from tutelage.training import supervised, until
+from tutelage.teachers import School
+from tutelage.training import supervised
 from tutelage.training.precision import has_units
 from tutelage.workshop import Bench, Learned, Made, Workshop
 
@@ -131,39 +131,10 @@ class _Story:
             self.progress.warn(warning)
         return corpus
 
-    def _teacher(self, corpus: Corpus) -> tuple[str, Network]:
-        recipe, folder = self.recipe.teacher, self.folder.teacher
-        fingerprint = storage.fingerprint_of(
-            corpus.fingerprint,
-            recipe.model_dump(),
-            load.identity(recipe.model),
-            vars(self.reading),
-            self.recipe.seed,
-        )
-        kept = self.folder.done("teacher", fingerprint, folder)
-        if kept is None:
-            started = time.monotonic()
-            network, fitted = load.load(recipe.model, corpus.task, self.reading, seed=self.recipe.seed)
-            self._shape(network)
-            history = fine_tune.fine_tune(
-                network,
-                corpus,
-                recipe,
-                fitted=fitted,
-                seed=self.recipe.seed,
-                folder=self.folder.training / "teacher",
-                progress=self.progress,
-            )
-            network.save(folder)
-            told = until.told(until.goal(recipe.until, corpus.task), history, epochs=recipe.epochs)
-            kept = self.folder.finish("teacher", fingerprint, started=started, history=history, **told)
-        for warning in kept.get("warnings", []):
-            self.progress.warn(warning)
-        return fingerprint, Network.load(folder, corpus.task, self.reading)
-
     def _workshop(self, corpus: Corpus) -> Workshop:
         """The teacher, and everything else that students are made from."""
-        name, teacher = self._teacher(corpus)
+        school = School(self.recipe, self.folder, corpus, self.reading, self.progress, self._shape)
+        name, teacher = school.teacher()
         return Workshop(self.recipe, self.folder, corpus, teacher, name, self.progress, torch.get_num_threads())
 
     def _shape(self, teacher: Network) -> Shape:

@@ -12,7 +12,7 @@ the difference: where nothing is surely better, the teacher is followed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,9 +72,10 @@ def screen(
     validation: Split,
     settings: StudentRecipe,
     *,
+    among: Sequence[Way] | None = None,
     progress: Progress,
 ) -> dict[str, Array]:
-    """Label losses of the validation rows (N,) under a linear model that learned in each way.
+    """Label losses of the validation rows (N,) under a linear model that learned in each way, or in some of them.
 
     Of the student only its tokens and its task matter.
     """
@@ -90,7 +91,7 @@ def screen(
     outputs = signals.outputs(transfer.signal_rows[some], transfer.keys[some])
     said = torch.from_numpy((outputs - centre) / spread).double()
     targets = supervised.standardised(student, transfer.targets[some]).double()
-    found, candidates = {}, [way for group in ways(task) for way in group]
+    found, candidates = {}, among or [way for group in ways(task) for way in group]
     with progress.bar("Comparing ways to learn", len(candidates)) as bar:
         for way in candidates:
             lesson = _lesson(settings.model_copy(update=dict(way.settings)), task, said, targets)
