@@ -28,7 +28,7 @@ from tutelage.data import vader
 from tutelage.folder import RunFolder
 from tutelage.progress import Logged, Silent
 from tutelage.student import balance, distil
-from tutelage.student.balance import DEFAULT, LABELS, Way
+from tutelage.student.balance import ALONE, LABELS, WARM, Way
 from tutelage.student.build import Shape
 from tutelage.tasks import TextClassification
 from tutelage.workshop import Workshop
@@ -170,20 +170,21 @@ def right(network: Network, split: Any) -> list[int]:
 
 def table(records: list[dict[str, Any]]) -> list[str]:
     """One line a case, and the regret on average."""
-    lines, regrets, fixed, gains, times = [], [], [], [], []
+    lines, regrets, alone, warm, gains, times = [], [], [], [], [], []
     for record in records:
         ways = {name: np.array([int(c) for c in way["ok"]]) for name, way in record["ways"].items()}
         screened = {name: np.array(way["screen"]) for name, way in record["ways"].items() if way["screen"]}
         taken, _ = balance.decide(TASK, screened)
         regrets.append(regret(ways, taken.name))
-        fixed.append(regret(ways, DEFAULT))
-        gains.append(100 * (ways[taken.name].mean() - ways[LABELS].mean()))
+        alone.append(regret(ways, ALONE.name))
+        warm.append(regret(ways, WARM.name))
+        gains.append(100 * (ways[taken.name].mean() - ways[LABELS.name].mean()))
         times.append(record["screen_s"] / record["ways"][taken.name]["full_s"])
         scores = {name: 100 * float(ok.mean()) for name, ok in ways.items()}
         best = max(scores, key=lambda name: scores[name])
         lines.append(
             f"| {record['domain']} | {record['student']} | {record['seed']} | {100 * record['teacher']:.1f} | "
-            f"{scores[DEFAULT]:.1f} | {scores[LABELS]:.1f} | {taken.name} | {scores[taken.name]:.1f} | "
+            f"{scores[ALONE.name]:.1f} | {scores[LABELS.name]:.1f} | {taken.name} | {scores[taken.name]:.1f} | "
             f"{best}, {scores[best]:.1f} | {regrets[-1]:+.1f} | {times[-1]:.0%} |"
         )
     return [
@@ -192,13 +193,14 @@ def table(records: list[dict[str, Any]]) -> list[str]:
         "judged on the other half. The last two cases of a seed have teachers that saw 200 rows. 'Time' is that of",
         "choosing, next to one training.",
         "",
-        "| data | student | seed | teacher | teacher alone (default) | labels alone | taken | it | best of the grid | "
+        "| data | student | seed | teacher | teacher alone | labels alone | taken | it | best of the grid | "
         "regret | time |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
         *lines,
         "",
-        f"Regret of what was taken: {mean(regrets)} points; of always taking the teacher alone: {mean(fixed)}; gain",
-        f"over labels alone: {mean(gains)}. Mean ± standard error over {len(records)} cases.",
+        f"Regret of what was taken: {mean(regrets)} points; of always taking the teacher alone: {mean(alone)};",
+        f"of always {WARM.name}: {mean(warm)}. Gain over the labels alone: {mean(gains)}.",
+        f"Mean ± standard error over {len(records)} cases.",
     ]
 
 

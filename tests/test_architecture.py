@@ -40,7 +40,7 @@ SHARED = {
 }
 """Modules that every room may import; they import no room but the foundation."""
 COMPOSERS = {
-    *("pipeline", "pretraining", "workshop", "climb", "proof", "refuse"),
+    *("pipeline", "pretraining", "workshop", "climb", "proof", "refuse", "teachers"),
     *("check", "cli", "demo", "__init__", "__main__"),
 }
 """The only modules that put rooms together."""

@@ -71,11 +71,13 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
         corpus = prepare(recipe, folder / "corpus", shown, left_at=left_at)
         refuse.unfit(recipe, corpus.task)
         read = reading(recipe.data.max_tokens, recipe.data.long_text)
-        teacher, fitted = load.load(recipe.teacher.model, corpus.task, read)
-        shape = build.choose(recipe.student, teacher.model.config)
-        matching.check(recipe.student, shape, teacher.model)
-        ladder.check(recipe.student, teacher.model)
-        refuse.other_tokens(recipe.student, teacher, corpus)
+        # Of several teachers the first is tried last, and stands for all.
+        for model in reversed(recipe.teacher.models or [recipe.teacher.model]):
+            teacher, fitted = load.load(model, corpus.task, read)
+            shape = build.choose(recipe.student, teacher.model.config)
+            matching.check(recipe.student, shape, teacher.model)
+            ladder.check(recipe.student, teacher.model)
+            refuse.other_tokens(recipe.student, teacher, corpus)
         with shown.bar("Trying a few steps", 2) as bar:
             tokens = teacher.tokenize(corpus["train"].texts())
             trains = fine_tune.trains(teacher, recipe.teacher, fitted=fitted)

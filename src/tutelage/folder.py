@@ -40,6 +40,7 @@ class RunFolder:
         self.control = path / _INSIDE / "control"
         self.export = path / _INSIDE / "export"
         self.search = path / _INSIDE / "search"
+        self.teachers = path / _INSIDE / "teachers"
         self.teacher = path / "teacher"
         self.signals = path / "signals"
         self.student = path / "student"
@@ -126,14 +127,15 @@ class RunFolder:
 
     def histories(self) -> dict[str, list[dict[str, float]]]:
         """What the trainings of the models that are compared noted after every epoch."""
-        kept = {stage: self._kept(stage).get("history") for stage in _COMPARED}
+        kept = {stage: self.kept(stage).get("history") for stage in _COMPARED}
         return {stage: history for stage, history in kept.items() if history}
 
     def choices(self) -> list[dict[str, Any]]:
         """What was decided about the teacher and about the student that is deployed, and why."""
-        return [choice for stage in _DECIDING for choice in self._kept(stage).get("choices", [])]
+        return [choice for stage in _DECIDING for choice in self.kept(stage).get("choices", [])]
 
-    def _kept(self, stage: str) -> dict[str, Any]:
+    def kept(self, stage: str) -> dict[str, Any]:
+        """What a stage left when it was last finished, whatever its input was."""
         kept: dict[str, Any] = self._records().get(stage, {}).get("kept", {})
         return kept
 

@@ -9,7 +9,7 @@ that running again does only what changed, and a run that was killed goes on whe
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -38,8 +38,8 @@ from tutelage.report.card import card
 from tutelage.student import build, ladder, matching, stages, widen
 from tutelage.student.build import Shape
 from tutelage.tasks import TASKS
-from tutelage.teacher import fine_tune, load
-from tutelage.training import supervised, until
+from tutelage.teachers import School
+from tutelage.training import supervised
 from tutelage.training.precision import has_units
 from tutelage.workshop import Bench, Learned, Made, Workshop
 
@@ -131,41 +131,20 @@ class _Story:
             self.progress.warn(warning)
         return corpus
 
-    def _teacher(self, corpus: Corpus) -> tuple[str, Network]:
-        recipe, folder = self.recipe.teacher, self.folder.teacher
-        fingerprint = storage.fingerprint_of(
-            corpus.fingerprint,
-            recipe.model_dump(),
-            load.identity(recipe.model),
-            vars(self.reading),
-            self.recipe.seed,
-        )
-        kept = self.folder.done("teacher", fingerprint, folder)
-        if kept is None:
-            started = time.monotonic()
-            network, fitted = load.load(recipe.model, corpus.task, self.reading, seed=self.recipe.seed)
-            self._shape(network)
-            refuse.other_tokens(self.recipe.student, network, corpus)
-            history = fine_tune.fine_tune(
-                network,
-                corpus,
-                recipe,
-                fitted=fitted,
-                seed=self.recipe.seed,
-                folder=self.folder.training / "teacher",
-                progress=self.progress,
-            )
-            network.save(folder)
-            told = until.told(until.goal(recipe.until, corpus.task), history, epochs=recipe.epochs)
-            kept = self.folder.finish("teacher", fingerprint, started=started, history=history, **told)
-        for warning in kept.get("warnings", []):
-            self.progress.warn(warning)
-        return fingerprint, Network.load(folder, corpus.task, self.reading)
-
     def _workshop(self, corpus: Corpus) -> Workshop:
         """The teacher, and everything else that students are made from."""
-        name, teacher = self._teacher(corpus)
+        school = School(self.recipe, self.folder, corpus, self.reading, self.progress, self._check(corpus))
+        name, teacher = school.teacher()
         return Workshop(self.recipe, self.folder, corpus, teacher, name, self.progress, torch.get_num_threads())
+
+    def _check(self, corpus: Corpus) -> Callable[[Network], None]:
+        """Raises before a teacher is trained when the student cannot be made from it."""
+
+        def check(teacher: Network) -> None:
+            self._shape(teacher)
+            refuse.other_tokens(self.recipe.student, teacher, corpus)
+
+        return check
 
     def _shape(self, teacher: Network) -> Shape:
         """The student's shape, where the recipe names one.

@@ -84,6 +84,9 @@ class TeacherRecipe(LabelRecipe):
     """The large model."""
 
     model: str = Field("minilm", description="'minilm' (packaged), a local folder, or a hub id")
+    models: Annotated[list[Name], Field(min_length=2)] | None = Field(
+        None, description="several of these: each is made ready, and the one that teaches most is taken; null: `model`"
+    )
     fine_tune: Literal["auto"] | bool = Field(
         "auto", description="auto: train unless the model already has a head for exactly these labels"
     )
@@ -125,6 +128,14 @@ class TeacherRecipe(LabelRecipe):
                 "one; lora, ia3 and adapter train few weights too and merge without a trace"
             )
         return value
+
+    @model_validator(mode="after")
+    def _has_one_list(self) -> TeacherRecipe:
+        if self.models is not None and self.model != type(self).model_fields["model"].default:
+            raise ValueError("give either `model` or `models`, not both")
+        if self.models is not None and len(set(self.models)) < len(self.models):
+            raise ValueError("`models` names a model twice")
+        return self
 
     @model_validator(mode="after")
     def _can_be_averaged(self) -> TeacherRecipe:

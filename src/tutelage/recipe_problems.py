@@ -73,7 +73,8 @@ def _expected(detail: ErrorDetails) -> str:
     if detail["type"] == "model_type":
         return "it must be a mapping of keys to values"
     if detail["type"] in ("too_short", "string_too_short"):
-        return "it must not be empty"
+        least = detail.get("ctx", {}).get("min_length", 1)
+        return "it must not be empty" if least == 1 else f"it must have at least {least} entries"
     text = detail["msg"].replace("Input should be ", "it must be ").replace("a valid boolean", "true or false")
     return text[0].lower() + text[1:]
 

@@ -147,7 +147,10 @@ class Workshop:
 
         `signals` hold at least what this shape matches; without them they are recorded.
         """
-        settings = settings.model_copy(update=self.way(settings, shape, signals) if trains else {})
+        if trains and settings.balance == "auto":
+            # Recorded for what the recipe asks, so that another way to learn finds what it needs there.
+            signals = signals or self.signals(self.recording([self.plan(settings, shape)]))
+            settings = settings.model_copy(update=self.way(settings, shape, signals))
         name = storage.fingerprint_of(self.teacher_name, settings.model_dump(), vars(shape), trains)
         kept = self.folder.done(bench.learning, name, bench.student)
         if kept is None:
@@ -155,19 +158,18 @@ class Workshop:
         network = Network.load(bench.student, self.corpus.task, self.teacher.reading)
         return Learned(name, network, shape, bench, kept, settings, trains)
 
-    def way(self, settings: StudentRecipe, shape: Shape, signals: Signals | None = None) -> dict[str, Any]:
+    def way(self, settings: StudentRecipe, shape: Shape, signals: Signals) -> dict[str, Any]:
         """What changes in the settings where the recipe leaves open how to learn."""
         if settings.balance == "given":
             return {}
         name = storage.fingerprint_of(self.teacher_name, settings.model_dump(), vars(shape))
         kept = self.folder.done("balance", name)
         if kept is None:
-            told = self._told(self.plan(settings, shape), signals)
             started, student = time.monotonic(), self.start(shape)
+            told = self._told(self.plan(settings, shape), signals)
             transfer = distil.transfer_set(student, self.splits, told)
-            screened = balance.screen(
-                student, transfer, told, self.corpus["validation"], settings, progress=self.progress
-            )
+            validation = self.corpus["validation"]
+            screened = balance.screen(student, transfer, told, validation, settings, progress=self.progress)
             way, choice = balance.decide(student.task, screened)
             kept = self.folder.finish("balance", name, started=started, way=dict(way.settings), choices=[choice])
         return {**kept["way"], "balance": "given"}

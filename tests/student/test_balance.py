@@ -20,7 +20,7 @@ from tutelage.errors import RecipeError
 from tutelage.progress import Silent
 from tutelage.recipe import StudentRecipe
 from tutelage.student import balance, distil, initialise
-from tutelage.student.balance import DEFAULT, LABELS
+from tutelage.student.balance import ALONE, HALF, LABELS, WARM
 from tutelage.student.build import Shape
 from tutelage.tasks import Task, TextClassification, TextRegression
 from tutelage.teacher import load
@@ -59,9 +59,10 @@ def names(task: Task) -> list[str]:
 
 
 def test_the_default_comes_first_and_the_labels_alone_last() -> None:
+    assert names(CLASSES)[0] == WARM.name
+    assert names(TextRegression(0.0, 1.0))[0] == ALONE.name
     for task in (CLASSES, TextRegression(0.0, 1.0)):
-        assert names(task)[0] == DEFAULT
-        assert names(task)[-1] == LABELS
+        assert names(task)[-1] == LABELS.name
         assert len(names(task)) == len(set(names(task))) > 2
         for way in (way for group in balance.ways(task) for way in group):
             StudentRecipe(**{"balance": "given", **way.settings})
@@ -78,37 +79,39 @@ def test_losses_that_a_head_cannot_take_are_left_out() -> None:
 
 def found(noise: float = 0.1, rows: int = 400, **ends: float) -> dict[str, np.ndarray]:
     """Losses of known means, and how much rows differ from way to way."""
-    short = {"default": DEFAULT, "labels": LABELS, "half": "half teacher, half labels"}
+    short = {"default": WARM.name, "labels": LABELS.name, "half": HALF.name}
     means = dict.fromkeys(names(CLASSES), 9.0) | {short[key]: end for key, end in ends.items()}
     random = np.random.default_rng(0)
     drawn = {name: random.normal(0, noise, rows) for name in means}
     return {name: mean + drawn[name] - drawn[name].mean() for name, mean in means.items()}
 
 
-def test_only_what_is_better_by_more_than_its_noise_takes_the_place_of_the_default() -> None:
+def test_only_what_is_better_by_twice_its_noise_takes_the_place_of_the_default() -> None:
     taken, choice = balance.decide(CLASSES, found(default=0.5, labels=0.6, half=0.4))
     assert taken.name == choice["taken"] == "half teacher, half labels"
     assert choice["figures"]["gain"] == pytest.approx(0.1)
     assert 0 < choice["figures"]["standard_error"] < 0.1
     assert "-0.1000 ±" in choice["why"]
     taken, choice = balance.decide(CLASSES, found(20.0, default=0.5, labels=0.6, half=0.4))
-    assert taken.name == DEFAULT
-    assert "nothing is better by more than a standard error" in choice["why"]
-    assert balance.decide(CLASSES, found(default=0.5, labels=0.6, half=0.7))[0].name == DEFAULT
+    assert taken.name == WARM.name
+    assert "nothing else is better by two standard errors" in choice["why"]
+    assert balance.decide(CLASSES, found(default=0.5, labels=0.6, half=0.7))[0].name == WARM.name
 
 
 def test_the_labels_alone_are_taken_only_where_they_beat_mixtures_too() -> None:
     taken, _ = balance.decide(CLASSES, found(default=0.5, half=0.4, labels=0.3))
-    assert taken.name == LABELS
+    assert taken.name == LABELS.name
     assert taken.settings == {"alpha": 0.0, "hidden": 0.0, "attention": 0.0, "relations": 0.0}
-    assert balance.decide(CLASSES, found(default=0.5, half=0.4, labels=0.399))[0].name == "half teacher, half labels"
+    assert balance.decide(CLASSES, found(default=0.5, half=0.4, labels=0.395))[0].name == "half teacher, half labels"
 
 
 def test_a_teacher_that_talks_nonsense_is_not_followed(bert: Path, tmp_path: Path) -> None:
     losses = screened(bert, tmp_path / "told", LABELS_OF, _knowing([1 - label for label in LABELS_OF]))
-    gain, error = balance.better(losses[LABELS], losses[DEFAULT])
+    gain, error = balance.better(losses[LABELS.name], losses[ALONE.name])
     assert gain > error > 0
     assert balance.decide(CLASSES, losses)[0].settings["alpha"] < 1
+    ends = found(0.001, default=0.7, labels=0.5)
+    assert balance.decide(CLASSES, ends)[0] == LABELS
 
 
 def test_a_teacher_that_knows_more_than_the_labels_is_followed(bert: Path, tmp_path: Path) -> None:
@@ -117,8 +120,8 @@ def test_a_teacher_that_knows_more_than_the_labels_is_followed(bert: Path, tmp_p
     labels = list(LABELS_OF)
     labels[::2] = [float(label) for label in random.integers(0, 2, len(labels[::2]))]
     losses = screened(bert, tmp_path / "told", labels, _knowing(LABELS_OF))
-    assert losses[DEFAULT].mean() < losses["half teacher, half labels"].mean() < losses[LABELS].mean()
-    assert "alpha" not in balance.decide(CLASSES, losses)[0].settings
+    assert losses[ALONE.name].mean() < losses[HALF.name].mean() < losses[LABELS.name].mean()
+    assert balance.decide(CLASSES, losses)[0] != LABELS
 
 
 def test_what_is_found_is_the_same_every_time(bert: Path, tmp_path: Path) -> None:
@@ -132,8 +135,8 @@ def test_rows_without_a_label_teach_what_the_teacher_says(bert: Path, tmp_path: 
     losses = screened(bert, tmp_path / "told", half, _knowing(LABELS_OF))
     assert all(np.isfinite(found).all() for found in losses.values())
     every = screened(bert, tmp_path / "every", LABELS_OF, _knowing(LABELS_OF))
-    assert np.array_equal(losses[DEFAULT], every[DEFAULT])
-    assert not np.array_equal(losses[LABELS], every[LABELS])
+    assert np.array_equal(losses[ALONE.name], every[ALONE.name])
+    assert not np.array_equal(losses[LABELS.name], every[LABELS.name])
 
 
 def test_a_difference_has_the_error_of_its_mean() -> None:

@@ -55,7 +55,8 @@ def trim(tokenizer: Any, seen: Iterable[Tokens], *, at_least: int = 0, at_most: 
     - `at_least`: when fewer occur, the language's most common tokens fill up: new texts hold words that these do not,
       and the teacher's embeddings know them. Trained vocabularies list common tokens first.
     - `at_most`: when more occur, the rarest are dropped, and their words fall apart; of single characters only those
-      that occur and ASCII's stay. A few more than `at_most` remain where tokens are needed to put others together.
+      that occur and ASCII's stay (of BPE tokenizers all: they are bytes as a rule). A few more than `at_most` remain
+      where tokens are needed to put others together.
 
     WordPiece, BPE and Unigram tokenizers are understood; any other is kept whole. The original is not changed.
     """

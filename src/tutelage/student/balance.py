@@ -1,18 +1,18 @@
 """Choose how a student learns from its teacher: which loss, alpha and temperature, or no teacher at all.
 
 Every way teaches a linear model over tokens and pairs, on all rows and to its end, which takes about a second. A linear
-model has one optimum, so that what differs is the lesson and nothing else; whether labels or teacher know more shows as
-it does in the student. Short trials of the student itself tell less: whatever smooths is ahead after a few steps
-(docs/decisions/0008).
+model has one optimum, so that what differs is the lesson and nothing else.
 
-A way is judged by the label loss of the validation rows after calibration, paired with others. Step by step from the
-teacher alone over mixtures to the labels alone, each must beat what was taken so far by more than a standard error of
-the difference: where nothing is surely better, the teacher is followed.
+A way is judged by the label loss of the validation rows after calibration, paired with others. Students of classes
+learn half from the teacher, at temperature 2, and half from the labels, students of values from the teacher alone,
+unless something else is better by two standard errors of the difference: there the teacher knows little, or the labels
+do. The labels alone must also beat what was taken before them. Why so, and what short trials of the student itself
+would have said: docs/decisions/0008.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,15 +29,13 @@ from tutelage.recipe import StudentRecipe
 from tutelage.student import linear, losses
 from tutelage.student.distil import Transfer
 from tutelage.student.linear import Array
-from tutelage.student.losses import LOSSES
 from tutelage.tasks import Task
 from tutelage.training import supervised
 
 _STRENGTH = 1.0
 # The lessons of a linear model hardly change with more.
 _MOST_ROWS = 20_000
-
-DEFAULT, LABELS = "the teacher alone", "the labels alone"
+_ERRORS = 2.0  # standard errors by which another way must be better
 
 
 @dataclass(frozen=True)
@@ -49,20 +47,25 @@ class Way:
     """What it changes in the recipe."""
 
 
+ALONE = Way("the teacher alone", {})
+HALF = Way("half teacher, half labels", {"alpha": 0.5})
+WARM = Way("half teacher, half labels, temperature 2", {"alpha": 0.5, "temperature": 2.0})
+LABELS = Way("the labels alone", {"alpha": 0.0, "hidden": 0.0, "attention": 0.0, "relations": 0.0})
+
+
 def ways(task: Task) -> list[list[Way]]:
     """What is tried for a task, from the default on: each list must surely beat what was taken before it."""
-    alone, mixed = [Way(DEFAULT, {})], [Way("half teacher, half labels", {"alpha": 0.5})]
-    others = []
-    if task.outputs == "scores":
-        mixed.append(Way("half teacher, half labels, temperature 2", {"alpha": 0.5, "temperature": 2.0}))
-        others.append(Way("the teacher alone, temperature 2", {"temperature": 2.0}))
+    if task.outputs != "scores":
+        return [[ALONE], [HALF], [LABELS]]
+    others = [ALONE, Way("the teacher alone, temperature 2", {"temperature": 2.0}), HALF]
     # DIST and standardised logits leave open how far apart scores are: a linear model that is held back falls to 0.
     # DKD weighs the classes that are not the label against each other: with two there is one.
-    for name, least in (("logit-mse", 2), ("dkd", 3)):
-        if LOSSES[name].outputs == task.outputs and task.width >= least:
-            others.append(Way(f"the teacher alone, loss {name}", {"loss": name}))
-    labels = Way(LABELS, {"alpha": 0.0, "hidden": 0.0, "attention": 0.0, "relations": 0.0})
-    return [group for group in (alone, others, mixed, [labels]) if group]
+    others += [
+        Way(f"the teacher alone, loss {name}", {"loss": name})
+        for name, least in (("logit-mse", 2), ("dkd", 3))
+        if task.width >= least
+    ]
+    return [[WARM], others, [LABELS]]
 
 
 def screen(
@@ -72,9 +75,10 @@ def screen(
     validation: Split,
     settings: StudentRecipe,
     *,
+    among: Sequence[Way] | None = None,
     progress: Progress,
 ) -> dict[str, Array]:
-    """Label losses of the validation rows (N,) under a linear model that learned in each way.
+    """Label losses of the validation rows (N,) under a linear model that learned in each way, or in some of them.
 
     Of the student only its tokens and its task matter.
     """
@@ -90,7 +94,7 @@ def screen(
     outputs = signals.outputs(transfer.signal_rows[some], transfer.keys[some])
     said = torch.from_numpy((outputs - centre) / spread).double()
     targets = supervised.standardised(student, transfer.targets[some]).double()
-    found, candidates = {}, [way for group in ways(task) for way in group]
+    found, candidates = {}, among or [way for group in ways(task) for way in group]
     with progress.bar("Comparing ways to learn", len(candidates)) as bar:
         for way in candidates:
             lesson = _lesson(settings.model_copy(update=dict(way.settings)), task, said, targets)
@@ -103,22 +107,23 @@ def screen(
 
 def decide(task: Task, screened: Mapping[str, Array]) -> tuple[Way, dict[str, Any]]:
     """The way to learn, and why, from what `screen` found."""
-    default, *groups = ways(task)
-    taken = default[0]
+    (default,), *groups = ways(task)
+    taken = default
     for group in groups:
         best = min(group, key=lambda way: float(screened[way.name].mean()))
         gain, error = better(screened[best.name], screened[taken.name])
-        if gain > error:
+        if gain > _ERRORS * error:
             taken = best
-    gain, error = better(screened[taken.name], screened[DEFAULT])
+    gain, error = better(screened[taken.name], screened[default.name])
     means = {name: float(found.mean()) for name, found in screened.items()}
-    told = f"; {-gain:+.4f} ± {error:.4f} against the teacher alone" if taken.name != DEFAULT else ""
+    told = f"{-gain:+.4f} ± {error:.4f} against {default.name}"
     return taken, {
         "what": "way to learn",
         "taken": taken.name,
         "why": "validation loss of a linear model: "
         + ", ".join(f"{name} {mean:.4f}" for name, mean in means.items())
-        + (told or "; nothing is better by more than a standard error"),
+        + "; "
+        + (told if taken != default else "nothing else is better by two standard errors"),
         "figures": {"linear": means, "gain": gain, "standard_error": error},
     }
 
