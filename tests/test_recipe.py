@@ -387,3 +387,24 @@ def test_every_key_is_described(name: str, field: Any) -> None:
     assert field.description, name
     assert not field.description.endswith(".")
     assert "\n" not in field.description
+
+
+@pytest.mark.parametrize(
+    ("student", "said"),
+    [
+        ({"curriculum_start": 0.5}, "curriculum_start would do nothing without `curriculum`"),
+        ({"relation_heads": 4, "relation_layer": 2}, "relation_heads and relation_layer would do nothing without"),
+        ({"attention_loss": "maps"}, "attention_loss would do nothing without `attention`"),
+    ],
+)
+def test_a_key_without_what_it_belongs_to_is_refused(student: dict[str, object], said: str) -> None:
+    value = {"task": "text-classification", "data": {"train": "x.csv"}, "output": "out", "student": student}
+    with pytest.raises(RecipeError, match=said):
+        load(value)
+
+
+def test_a_key_may_belong_to_a_single_stage() -> None:
+    stages = [{"epochs": 1, "relations": 1.0, "prediction": 0.0}, {"epochs": 1}]
+    student = {"relation_heads": 4, "stages": stages}
+    value = {"task": "text-classification", "data": {"train": "x.csv"}, "output": "out", "student": student}
+    assert load(value).student.relation_heads == 4

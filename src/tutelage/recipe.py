@@ -25,6 +25,12 @@ OutputLossName = Literal[
     "soft-cross-entropy", "kl", "logit-mse", "dkd", "dist", "standardised", "generalised-jsd", "huber"
 ]
 Decline = Literal["constant", "linear", "cosine", "1/t"]
+# Keys that say how something is done, by the key that turns it on.
+_PARTNERS = {
+    "curriculum": ("curriculum_order", "curriculum_pacing", "curriculum_start", "curriculum_end"),
+    "relations": ("relation_heads", "relation_layer"),
+    "attention": ("attention_loss",),
+}
 # What `balance: auto` decides, and what only somebody who knows their way would set.
 _BALANCE = ("alpha", "alpha_schedule", "temperature", "loss", "prediction", "stages")
 Portion = Annotated[float, Field(gt=0, le=1)]
@@ -243,6 +249,14 @@ class StudentRecipe(MatchingRecipe, TrainingRecipe):
             raise ValueError("give either a goal (keep, max_latency_ms, max_mb) or a size or shape, not both")
         if self.searches and isinstance(self.layer_map, list):
             raise ValueError("a goal tries students of several depths: take `layer_map: uniform` or `last`")
+        for partner, keys in _PARTNERS.items():
+            if getattr(self, partner) or any(getattr(stage, partner, None) for stage in self.stages or []):
+                continue
+            alone = [key for key in keys if getattr(self, key) != type(self).model_fields[key].default]
+            if alone:
+                raise ValueError(
+                    f"{' and '.join(alone)} would do nothing without `{partner}`: give it, or leave them out"
+                )
         for problem in misfits(self):
             raise ValueError(problem)
         return self

@@ -3,11 +3,10 @@
 Every way teaches a linear model over tokens and pairs, on all rows and to its end, which takes about a second. A linear
 model has one optimum, so that what differs is the lesson and nothing else.
 
-A way is judged by the label loss of the validation rows after calibration, paired with others. Students of classes
-learn half from the teacher, at temperature 2, and half from the labels, students of values from the teacher alone,
-unless something else is better by two standard errors of the difference: there the teacher knows little, or the labels
-do. The labels alone must also beat what was taken before them. Why so, and what short trials of the student itself
-would have said: docs/decisions/0008.
+A way is judged by the label loss of the validation rows after calibration, paired with others. The teacher alone is
+followed unless something else is better by two standard errors of the difference: there the teacher knows little, or
+the labels more. The labels alone must also beat what was taken before them. Why so, and what short trials of the
+student itself would have said: docs/decisions/0008.
 """
 
 from __future__ import annotations
@@ -55,17 +54,17 @@ LABELS = Way("the labels alone", {"alpha": 0.0, "hidden": 0.0, "attention": 0.0,
 
 def ways(task: Task) -> list[list[Way]]:
     """What is tried for a task, from the default on: each list must surely beat what was taken before it."""
-    if task.outputs != "scores":
-        return [[ALONE], [HALF], [LABELS]]
-    others = [ALONE, Way("the teacher alone, temperature 2", {"temperature": 2.0}), HALF]
-    # DIST and standardised logits leave open how far apart scores are: a linear model that is held back falls to 0.
-    # DKD weighs the classes that are not the label against each other: with two there is one.
-    others += [
-        Way(f"the teacher alone, loss {name}", {"loss": name})
-        for name, least in (("logit-mse", 2), ("dkd", 3))
-        if task.width >= least
-    ]
-    return [[WARM], others, [LABELS]]
+    mixed = [HALF]
+    if task.outputs == "scores":
+        # DIST and standardised logits leave open how far apart scores are: a linear model that is held back falls to 0.
+        # DKD weighs the classes that are not the label against each other: with two there is one.
+        mixed += [WARM, Way("the teacher alone, temperature 2", {"temperature": 2.0})]
+        mixed += [
+            Way(f"the teacher alone, loss {name}", {"loss": name})
+            for name, least in (("logit-mse", 2), ("dkd", 3))
+            if task.width >= least
+        ]
+    return [[ALONE], mixed, [LABELS]]
 
 
 def screen(
