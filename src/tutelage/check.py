@@ -179,12 +179,12 @@ def _estimate(
     settings = stages.together(recipe.student)
     per_row = float(np.mean(tokens.lengths))
     rows = {name: len(split) for name, split in corpus.splits.items()}
-    labelled = rows["train"] * per_row
+    labelled, several = rows["train"] * per_row, len(recipe.teacher.models or [recipe.teacher.model])
     transfer = labelled + rows.get("unlabelled", 0) * per_row
     judged = (rows["validation"] + rows["test"]) * per_row
     once = labelled * teacher.reading if teacher.kept else 0.0
     seconds = {
-        "teacher": once + recipe.teacher.epochs * labelled * teacher.training if trains else 0.0,
+        "teacher": several * (once + recipe.teacher.epochs * labelled * teacher.training) if trains else 0.0,
         "signals": transfer * teacher.reading,
         "student": settings.epochs * transfer * student.training,
         "control": settings.epochs * labelled * student.training if settings.control else 0.0,

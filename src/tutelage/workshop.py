@@ -23,6 +23,7 @@ from tutelage.progress import Logged
 from tutelage.recipe import Precision, Recipe, StudentRecipe
 from tutelage.student import balance, build, distil, initialise, matching, widen
 from tutelage.student.build import Shape
+from tutelage.student.distil import Transfer
 from tutelage.student.matching import Plan
 from tutelage.teacher import signals as recording
 from tutelage.training import supervised
@@ -88,6 +89,7 @@ class Workshop:
         self.recipe, self.folder, self.corpus = recipe, folder, corpus
         self.teacher, self.teacher_name = teacher, teacher_name
         self.progress, self.threads = progress, threads
+        self._transfers: dict[tuple[str, bool], Transfer] = {}
 
     @cached_property
     def splits(self) -> list[Split]:
@@ -167,7 +169,7 @@ class Workshop:
         if kept is None:
             started, student = time.monotonic(), self.start(shape)
             told = self._told(self.plan(settings, shape), signals)
-            transfer = distil.transfer_set(student, self.splits, told)
+            transfer = self._transfer(student, told)
             validation = self.corpus["validation"]
             screened = balance.screen(student, transfer, told, validation, settings, progress=self.progress)
             way, choice = balance.decide(student.task, screened)
@@ -178,6 +180,13 @@ class Workshop:
         """What the teacher says, for a student that follows a plan."""
         wanted = self.recording([plan])
         return (signals or self.signals(wanted)).only(wanted.layers, wanted.channels)
+
+    def _transfer(self, student: Network, told: Signals) -> Transfer:
+        """What every student learns from: they share one tokenizer, so that texts are read once."""
+        key = (told.folder.name, bool(told.recording.channels))
+        if key not in self._transfers:
+            self._transfers[key] = distil.transfer_set(student, self.splits, told)
+        return self._transfers[key]
 
     def _learn(
         self,
@@ -193,7 +202,7 @@ class Workshop:
         told = self._told(plan, signals)
         started = time.monotonic()
         student = self.start(shape)
-        transfer = distil.transfer_set(student, self.splits, told)
+        transfer = self._transfer(student, told)
         history: list[dict[str, float]] = []
         if trains:
             history = distil.distil(

@@ -145,6 +145,13 @@ def test_a_difference_has_the_error_of_its_mean() -> None:
     assert balance.better(one, one) == (0.0, 0.0)
 
 
+def test_many_outputs_learn_from_fewer_rows() -> None:
+    assert np.array_equal(balance.sample(500, 2), np.arange(500))
+    sizes = {outputs: len(balance.sample(10**6, outputs)) for outputs in (2, 77, 5000)}
+    assert sizes == {2: 20_000, 77: 200_000 // 77, 5000: 1000}
+    assert balance.sample(10**6, 77)[[0, -1]].tolist() == [0, 10**6 - 1]
+
+
 # --- in a recipe ---------------------------------------------------------------------------------------------------
 
 

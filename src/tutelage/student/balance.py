@@ -32,8 +32,8 @@ from tutelage.tasks import Task
 from tutelage.training import supervised
 
 _STRENGTH = 1.0
-# The lessons of a linear model hardly change with more.
-_MOST_ROWS = 20_000
+# The lessons of a linear model hardly change with more rows; with many outputs, fewer take as long.
+_MOST_ROWS, _FEWEST_ROWS, _MOST_NUMBERS = 20_000, 1000, 200_000
 _ERRORS = 2.0  # standard errors by which another way must be better
 
 
@@ -82,7 +82,7 @@ def screen(
     Of the student only its tokens and its task matter.
     """
     task = student.task
-    some = np.unique(np.linspace(0, len(transfer) - 1, min(len(transfer), _MOST_ROWS)).astype(np.int64))
+    some = sample(len(transfer), task.width)
     vocabulary, buckets = int(student.model.config.vocab_size), linear.buckets(task.width)
     counted = features(transfer.tokens.take(some), vocabulary=vocabulary, buckets=buckets)
     weights = linear.rarity(counted)
@@ -102,6 +102,12 @@ def screen(
             found[way.name] = supervised.calibrated(student, answers, validation.targets)[1]
             bar.advance()
     return found
+
+
+def sample(rows: int, outputs: int) -> NDArray[np.int64]:
+    """Which of the rows a linear model with K outputs learns from, evenly spread."""
+    most = min(rows, _MOST_ROWS, max(_MOST_NUMBERS // outputs, _FEWEST_ROWS))
+    return np.unique(np.linspace(0, rows - 1, most).astype(np.int64))
 
 
 def decide(task: Task, screened: Mapping[str, Array]) -> tuple[Way, dict[str, Any]]:
