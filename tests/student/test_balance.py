@@ -32,20 +32,28 @@ CLASSES = TextClassification(("negative", "positive"))
 SHAPE = Shape(1, 32, 4, 32)
 
 
-def screened(bert: Path, folder: Path, targets: list[float], said: np.ndarray) -> dict[str, np.ndarray]:
+def screened(
+    bert: Path,
+    folder: Path,
+    targets: list[float],
+    said: np.ndarray,
+    *,
+    texts: list[str] = TEXTS,
+    validation_rows: int | None = None,
+) -> dict[str, np.ndarray]:
     """What `screen` finds for a teacher that says what it is told to say (N, K) of the training rows."""
     torch.manual_seed(0)
     teacher = load.load(str(bert), CLASSES, Reading(48))[0]
-    rows = split(TEXTS[::2], targets[::2])
+    rows = split(texts[::2], targets[::2])
     records = np.zeros(len(rows), dtype=Recording(2, ()).dtype)
     records["key"], records["outputs"] = rows.keys, said[::2]
     folder.mkdir(exist_ok=True)
     write_shard(folder, 0, records)
     told, _ = Signals.open(folder, Recording(2, ()))
-    words = vocabulary.trim(teacher.tokenizer, [teacher.tokenize(TEXTS)])
+    words = vocabulary.trim(teacher.tokenizer, [teacher.tokenize(texts)])
     student = initialise.create(teacher, SHAPE, tokenizer=words.tokenizer, kept=words.kept, seed=0)
     transfer = distil.transfer_set(student, [rows], told)
-    validation = split(TEXTS[1::2], targets[1::2])
+    validation = split(texts[1::2][:validation_rows], targets[1::2][:validation_rows])
     return balance.screen(student, transfer, told, validation, StudentRecipe(), progress=Silent())
 
 
@@ -114,6 +122,21 @@ def test_a_teacher_that_talks_nonsense_is_not_followed(bert: Path, tmp_path: Pat
     assert balance.decide(CLASSES, ends)[0] == LABELS
 
 
+def test_where_validation_rows_are_few_training_rows_that_were_held_out_tell_too(bert: Path, tmp_path: Path) -> None:
+    nonsense = _knowing([1 - label for label in LABELS_OF])
+    plain = [f"a {'good' if label else 'bad'} film, {text}" for text, label in zip(TEXTS, LABELS_OF, strict=True)]
+    losses = screened(bert, tmp_path / "few", LABELS_OF, nonsense, texts=plain, validation_rows=8)
+    assert {len(found) for found in losses.values()} == {8 + len(TEXTS[::2])}
+    taken, _ = balance.decide(CLASSES, losses)
+    assert taken.settings["alpha"] < 1
+
+
+def test_enough_validation_rows_need_no_help(bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(balance, "_ENOUGH", len(TEXTS[1::2]))
+    losses = screened(bert, tmp_path / "enough", LABELS_OF, _knowing(LABELS_OF))
+    assert {len(found) for found in losses.values()} == {len(TEXTS[1::2])}
+
+
 def test_a_teacher_that_knows_more_than_the_labels_is_followed(bert: Path, tmp_path: Path) -> None:
     """The labels of the training rows are drawn by lot; the teacher knows the real ones."""
     random = np.random.default_rng(0)
@@ -130,7 +153,10 @@ def test_what_is_found_is_the_same_every_time(bert: Path, tmp_path: Path) -> Non
     assert all(np.array_equal(once[name], again[name]) for name in once)
 
 
-def test_rows_without_a_label_teach_what_the_teacher_says(bert: Path, tmp_path: Path) -> None:
+def test_rows_without_a_label_teach_what_the_teacher_says(
+    bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(balance, "_ENOUGH", 0)
     half: list[float] = [np.nan if number % 4 == 0 else label for number, label in enumerate(LABELS_OF)]
     losses = screened(bert, tmp_path / "told", half, _knowing(LABELS_OF))
     assert all(np.isfinite(found).all() for found in losses.values())

@@ -3,8 +3,8 @@
 Every way teaches a linear model over tokens and pairs, on all rows and to its end, which takes about a second. A linear
 model has one optimum, so that what differs is the lesson and nothing else.
 
-A way is judged by the label loss of the validation rows after calibration, paired with others. The teacher alone is
-followed unless something else is better by two standard errors of the difference: there the teacher knows little, or
+A way is judged by the label loss of the validation rows after calibration, paired with others; where they are few, by
+that of the labelled training rows too, a fifth of which is held out in turn. The teacher alone is followed unless something else is better by two standard errors of the difference: there the teacher knows little, or
 the labels more. The labels alone must also beat what was taken before them. Why so, and what short trials of the
 student itself would have said: docs/decisions/0008.
 """
@@ -35,6 +35,8 @@ _STRENGTH = 1.0
 # The lessons of a linear model hardly change with more rows; with many outputs, fewer take as long.
 _MOST_ROWS, _FEWEST_ROWS, _MOST_NUMBERS = 20_000, 1000, 200_000
 _ERRORS = 2.0  # standard errors by which another way must be better
+_ENOUGH = 300  # validation rows that can tell a teacher who knows little from one who knows; fewer need help
+_FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,10 @@ def screen(
     among: Sequence[Way] | None = None,
     progress: Progress,
 ) -> dict[str, Array]:
-    """Label losses of the validation rows (N,) under a linear model that learned in each way, or in some of them.
+    """Label losses (N,) of rows that a linear model has not learned from, under what it learned in each way, or in some.
 
-    Of the student only its tokens and its task matter.
+    The rows are those of validation and, where they are few, the labelled ones of the transfer set. Of the student only
+    its tokens and its task matter.
     """
     task = student.task
     some = sample(len(transfer), task.width)
@@ -92,16 +95,33 @@ def screen(
     centre, spread = supervised.units(student)
     outputs = signals.outputs(transfer.signal_rows[some], transfer.keys[some])
     said = torch.from_numpy((outputs - centre) / spread).double()
-    targets = supervised.standardised(student, transfer.targets[some]).double()
+    labels = transfer.targets[some]
+    targets = supervised.standardised(student, labels).double()
+    exams = _exams(labels, judged, rows, enough=len(validation) >= _ENOUGH)
+    truth = np.concatenate([validation.targets, *(labels[held] for _, _, held in exams[1:])])
     found, candidates = {}, among or [way for group in ways(task) for way in group]
-    with progress.bar("Comparing ways to learn", len(candidates)) as bar:
+    with progress.bar("Comparing ways to learn", len(candidates) * len(exams)) as bar:
         for way in candidates:
-            lesson = _lesson(settings.model_copy(update=dict(way.settings)), task, said, targets)
-            table, bias = linear.fit(rows, lesson, task.width, _STRENGTH)
-            answers = (judged @ table + bias) * spread + centre
-            found[way.name] = supervised.calibrated(student, answers, validation.targets)[1]
-            bar.advance()
+            asked, answers = settings.model_copy(update=dict(way.settings)), []
+            for learned, unseen, _ in exams:
+                lesson = _lesson(asked, task, said[learned], targets[learned])
+                table, bias = linear.fit(rows[learned], lesson, task.width, _STRENGTH)
+                answers.append((unseen @ table + bias) * spread + centre)
+                bar.advance()
+            found[way.name] = supervised.calibrated(student, np.concatenate(answers), truth)[1]
     return found
+
+
+def _exams(
+    labels: Array, judged: Any, rows: Any, *, enough: bool
+) -> list[tuple[NDArray[np.int64], Any, NDArray[np.int64]]]:
+    """(rows to learn from, features of what is judged, training rows among that): validation first, then the folds."""
+    everything, known = np.arange(len(labels)), np.flatnonzero(~np.isnan(labels))
+    exams = [(everything, judged, everything[:0])]
+    if not enough and len(known) >= _FOLDS:
+        held_out = [known[number::_FOLDS] for number in range(_FOLDS)]
+        exams += [(np.setdiff1d(everything, held), rows[held], held) for held in held_out]
+    return exams
 
 
 def sample(rows: int, outputs: int) -> NDArray[np.int64]:
