@@ -4,9 +4,10 @@ Every way teaches a linear model over tokens and pairs, on all rows and to its e
 model has one optimum, so that what differs is the lesson and nothing else.
 
 A way is judged by the label loss of the validation rows after calibration, paired with others; where they are few, by
-that of the labelled training rows too, a fifth of which is held out in turn. The teacher alone is followed unless something else is better by two standard errors of the difference: there the teacher knows little, or
-the labels more. The labels alone must also beat what was taken before them. Why so, and what short trials of the
-student itself would have said: docs/decisions/0008.
+that of the labelled training rows too, a fifth of which is held out in turn. The teacher alone is followed unless
+something else is better by two standard errors of the difference: there the teacher knows little, or the labels more.
+The labels alone must also beat what was taken before them. Why so, and what short trials of the student itself would
+have said: docs/decisions/0008.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def screen(
     among: Sequence[Way] | None = None,
     progress: Progress,
 ) -> dict[str, Array]:
-    """Label losses (N,) of rows that a linear model has not learned from, under what it learned in each way, or in some.
+    """Label losses (N,) of rows that a linear model has not learned from, after it learned in each way, or in some.
 
     The rows are those of validation and, where they are few, the labelled ones of the transfer set. Of the student only
     its tokens and its task matter.
