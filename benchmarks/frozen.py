@@ -67,12 +67,14 @@ def ours(network: Network, corpus: Corpus, settings: TeacherRecipe, seed: int) -
         return time.perf_counter() - start
 
 
-def trainer(network: Network, corpus: Corpus, settings: TeacherRecipe, seed: int) -> float:
-    """Seconds of the Trainer from texts: the same layers frozen, batch, rate, schedule and epochs, no dropout, dynamic
-    padding, validated after every epoch. It writes no checkpoints."""
+def trainer(
+    network: Network, corpus: Corpus, settings: TeacherRecipe, seed: int, *, dropout: float = 0.0, **more: Any
+) -> float:
+    """Seconds of the Trainer from texts: the same layers frozen, batch, rate, schedule and epochs, dynamic padding,
+    validated after every epoch. It writes no checkpoints. `more` are arguments of its own."""
     from transformers import DataCollatorWithPadding, PrinterCallback, Trainer, TrainingArguments
 
-    set_dropout(network.model, 0.0)
+    set_dropout(network.model, dropout)
     steps = settings.epochs * -(-len(corpus["train"]) // settings.batch_size)
     with (
         tempfile.TemporaryDirectory() as name,
@@ -96,6 +98,7 @@ def trainer(network: Network, corpus: Corpus, settings: TeacherRecipe, seed: int
             disable_tqdm=True,
             use_cpu=True,
             seed=seed,
+            **more,
         )
         loop = Trainer(
             network.model,
@@ -148,6 +151,16 @@ def line(case: Case, found: list[dict[str, Any]]) -> str:
     )
 
 
+def sentences(count: int, folder: Path) -> Corpus:
+    """The demo's movie sentences: some to learn from, at most a fifth as many to validate, all of test."""
+    base = demo.recipe(folder / "run", Silent())
+    whole = prepare(recipe.load(base.model_dump()), folder / "corpus", Silent())
+    train = Split("train", whole["train"].table.slice(0, count))
+    judged = Split("validation", whole["validation"].table.slice(0, count // 5))
+    splits = {**whole.splits, "train": train, "validation": judged}
+    return Corpus(whole.folder, whole.task, splits, train.fingerprint, {})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", default="minilm")
@@ -157,12 +170,7 @@ def main() -> None:
     given = parser.parse_args()
     found: dict[str, list[dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as name:
-        base = demo.recipe(Path(name) / "run", Silent())
-        whole = prepare(recipe.load(base.model_dump()), Path(name) / "corpus", Silent())
-        train = Split("train", whole["train"].table.slice(0, given.rows))
-        judged = Split("validation", whole["validation"].table.slice(0, given.rows // 5))
-        splits = {**whole.splits, "train": train, "validation": judged}
-        corpus = Corpus(whole.folder, whole.task, splits, train.fingerprint, {})
+        corpus = sentences(given.rows, Path(name))
         for case, seed in ((case, seed) for case in CASES for seed in given.seeds):
             kept = given.keep / f"{case.title}, {seed}.json" if given.keep else None
             if kept and kept.is_file():
