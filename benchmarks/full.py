@@ -87,8 +87,8 @@ def main() -> None:
         [
             f"{given.rows:,} movie sentences, {given.model}, {given.epochs} epochs of batches of 32, fused AdamW, "
             f"same rate, schedule and clipping; validated on {len(corpus['validation']):,} rows",
-            f"after every epoch, test on {len(corpus['test']):,}. Real tokens of training a second, with validation; ours",
-            "writes checkpoints, the Trainer none. Median and range over the seeds; in one process, in turns.",
+            f"after every epoch, test on {len(corpus['test']):,}. Real tokens of training a second, with validation;",
+            "ours writes checkpoints, the Trainer none. Median and range over the seeds; in one process, in turns.",
             "Bars: 2.2 x the Trainer's defaults with dynamic padding, 1.5 x its best fair settings, at equal score.",
             "",
             "| | tokens/s | test % | ours faster | ours in bf16 faster | ours better, points |",
