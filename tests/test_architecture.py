@@ -33,6 +33,7 @@ SHARED = {
     "recipe",
     "recipe_matching",
     "recipe_parts",
+    "recipe_shape",
     "recipe_training",
     "storage",
     "text",

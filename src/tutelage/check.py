@@ -116,7 +116,7 @@ def tokens_of(network: Network, corpus: Corpus) -> Tokens:
 def _student(corpus: Corpus, teacher: Network, shape: Shape, recipe: Recipe) -> tuple[Network, int]:
     words = vocabulary.choose(teacher.tokenizer, lambda: [tokens_of(teacher, corpus)], recipe.student)
     student = initialise.create(teacher, shape, tokenizer=words.tokenizer, kept=words.kept, seed=recipe.seed)
-    initialise.freeze_embeddings(student, frozen=True)
+    student.model.get_input_embeddings().weight.requires_grad_(False)
     return student, len(words.kept)
 
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from tutelage import recipe_file, yaml_text
 from tutelage.recipe_matching import MatchingRecipe, misfits
 from tutelage.recipe_parts import Count, Name, Part, Positive, Share, Sources
+from tutelage.recipe_shape import ShapeRecipe
 from tutelage.recipe_training import LabelRecipe, TrainingRecipe
 
 Precision = Literal["fp32", "int8"]
@@ -158,12 +159,9 @@ class TeacherRecipe(LabelRecipe):
         return self
 
 
-class StudentRecipe(MatchingRecipe, TrainingRecipe):
+class StudentRecipe(ShapeRecipe, MatchingRecipe, TrainingRecipe):
     """The small model, and how it learns from the teacher."""
 
-    size: Literal["auto", "tiny", "small", "medium"] | None = Field(
-        "auto", description="a ready-made shape; null with layers / width given"
-    )
     keep: Portion | None = Field(
         None, description="search the cheapest student that keeps this share of the teacher's score; null: no search"
     )
@@ -174,16 +172,6 @@ class StudentRecipe(MatchingRecipe, TrainingRecipe):
         None, description="search a student that answers one text in so many milliseconds (median)"
     )
     max_mb: Positive | None = Field(None, description="search a student whose bundle has at most so many megabytes")
-    layers: Count | None = Field(None, description="Transformer layers")
-    width: Count | None = Field(None, description="hidden size; the teacher's keeps its layers, less projects them")
-    heads: Count | None = Field(None, description="attention heads")
-    feed_forward: Count | None = Field(None, description="inner size of the feed-forward blocks")
-    vocabulary: Literal["trim", "keep"] = Field("trim", description="drop tokens that the texts never use, or not")
-    vocabulary_size: Literal["auto"] | Count = Field(
-        "auto",
-        description="when trimming: about so many tokens, those that the texts use most, filled up with the language's "
-        "most common; auto: all that they use, at least 20,000",
-    )
     epochs: Count = Field(4, description="passes over the transfer set")
     learning_rate: Positive = Field(1e-3, description="peak learning rate")
     balance: Literal["auto", "given"] = Field(
@@ -198,9 +186,6 @@ class StudentRecipe(MatchingRecipe, TrainingRecipe):
     temperature: Positive = Field(1.0, description="softens both sides; the teacher's term is scaled by its square")
     loss: Literal["auto"] | OutputLossName = Field(
         "auto", description="how outputs follow the teacher's; auto: soft-cross-entropy for classes, huber for values"
-    )
-    freeze_embeddings: Literal["auto"] | bool = Field(
-        "auto", description="leave the teacher's embeddings as they are; auto: when they were not projected"
     )
     curriculum: Literal["confidence", "length", "loss"] | None = Field(
         None,
@@ -238,13 +223,7 @@ class StudentRecipe(MatchingRecipe, TrainingRecipe):
         return self
 
     @model_validator(mode="after")
-    def _has_a_shape(self) -> StudentRecipe:
-        if self.size is None and self.layers is None:
-            raise ValueError("with `size: null`, give at least `layers`")
-        if self.size not in (None, "auto") and any((self.layers, self.width, self.heads, self.feed_forward)):
-            raise ValueError("give either a `size` or a shape (layers, width ...), not both")
-        if self.width and self.heads and self.width % self.heads:
-            raise ValueError(f"width {self.width} cannot be divided into {self.heads} heads")
+    def _fits_together(self) -> StudentRecipe:
         if self.searches and (self.size != "auto" or self.layers or self.width or self.heads or self.feed_forward):
             raise ValueError("give either a goal (keep, max_latency_ms, max_mb) or a size or shape, not both")
         if self.searches and isinstance(self.layer_map, list):

@@ -9,14 +9,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tutelage import storage
+from tutelage.artifacts.coded import Codes
 from tutelage.artifacts.corpus import Corpus, Split
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.signals import Recording, Signals
 from tutelage.bundle.limits import Limits
 from tutelage.bundle.predict import Bundle, load
 from tutelage.bundle.write import write
-from tutelage.compress import graph, vocabulary
+from tutelage.compress import codes, graph, vocabulary
 from tutelage.compress.graph import Graph
 from tutelage.folder import RunFolder
 from tutelage.progress import Logged
@@ -90,6 +93,7 @@ class Workshop:
         self.teacher, self.teacher_name = teacher, teacher_name
         self.progress, self.threads = progress, threads
         self._transfers: dict[tuple[str, bool], Transfer] = {}
+        self._coded: dict[int, Codes | None] = {}
 
     @cached_property
     def splits(self) -> list[Split]:
@@ -127,10 +131,28 @@ class Workshop:
         student = initialise.create(
             self.teacher, shape, tokenizer=words.tokenizer, kept=words.kept, seed=self.recipe.seed
         )
-        freeze = self.recipe.student.freeze_embeddings
-        projected = shape.width != build.shape_of(self.teacher.model.config).width
-        initialise.freeze_embeddings(student, frozen=not projected if freeze == "auto" else freeze)
-        return student
+        frozen = build.frozen_embeddings(self.recipe.student, shape, build.shape_of(self.teacher.model.config))
+        student.model.get_input_embeddings().weight.requires_grad_(not frozen)
+        return initialise.code_embeddings(student, self._codes(student)) if self.coded(shape) else student
+
+    def coded(self, shape: Shape) -> bool:
+        """Whether a student's embeddings are put together from pieces: asked for, or too large for the limit."""
+        settings = self.recipe.student
+        if settings.embeddings != "auto" or settings.max_mb is None:
+            return settings.embeddings == "coded"
+        frozen = build.frozen_embeddings(settings, shape, build.shape_of(self.teacher.model.config))
+        return frozen and shape.weights(len(self._words.kept)) > 1e6 * settings.max_mb
+
+    def _codes(self, student: Network) -> Codes | None:
+        """Students of one width have the same table before they learn, and it stays."""
+        width = int(student.model.config.hidden_size)
+        if width not in self._coded:
+            table = student.model.get_input_embeddings().weight
+            counts = np.zeros(len(table), dtype=np.int64)
+            for split in self.splits:
+                counts += np.bincount(student.tokenize(split.texts()).flat, minlength=len(table))
+            self._coded[width] = codes.of(table, counts, seed=self.recipe.seed, progress=self.progress)
+        return self._coded[width]
 
     def make(self, settings: StudentRecipe, shape: Shape, bench: Bench, **more: Any) -> Made:
         """A student of some shape, distilled, widened and compressed; whatever is already there is not done again."""
@@ -153,7 +175,7 @@ class Workshop:
             # Recorded for what the recipe asks, so that another way to learn finds what it needs there.
             signals = signals or self.signals(self.recording([self.plan(settings, shape)]))
             settings = settings.model_copy(update=self.way(settings, shape, signals))
-        name = storage.fingerprint_of(self.teacher_name, settings.model_dump(), vars(shape), trains)
+        name = storage.fingerprint_of(self.teacher_name, settings.model_dump(), vars(shape), trains, self.coded(shape))
         kept = self.folder.done(bench.learning, name, bench.student)
         if kept is None:
             kept = self._learn(settings, shape, bench, name, signals, trains=trains)

@@ -58,6 +58,13 @@ def test_windows_are_pooled_alike(bert: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(outputs(made.file, given, tokens), given.outputs(tokens), atol=1e-4)
 
 
+def test_the_file_tells_nothing_of_where_it_was_made(bert: Path, tmp_path: Path) -> None:
+    made = export(network(bert), tmp_path / "model.onnx", texts=TEXTS[:4])
+    content = made.file.read_bytes()
+    assert b".py" not in content
+    assert b"site-packages" not in content
+
+
 def test_the_file_stands_alone(bert: Path, tmp_path: Path) -> None:
     export(network(bert), tmp_path / "model.onnx", texts=TEXTS[:4])
     assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]

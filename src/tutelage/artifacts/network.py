@@ -18,6 +18,7 @@ from torch import nn
 
 from tutelage import storage
 from tutelage.artifacts.batch import Batch, by_length, collate
+from tutelage.artifacts.coded import Codes
 from tutelage.artifacts.tokens import Tokens, tokenize
 from tutelage.artifacts.wide import Wide
 from tutelage.encoding import Reading
@@ -32,7 +33,7 @@ TOKENS_AT_ONCE = 2048
 class Network:
     """`model` is a plain `transformers` model with the task's head, `tokenizer` a fast tokenizer of `transformers`.
 
-    A `wide` part adds its scores to the model's.
+    A `wide` part adds its scores to the model's; `codes` say how a graph can hold its embeddings in fewer bytes.
     """
 
     model: Any
@@ -40,6 +41,7 @@ class Network:
     task: Task
     reading: Reading
     wide: Wide | None = None
+    codes: Codes | None = None
 
     @classmethod
     def load(cls, folder: Path, task: Task, reading: Reading) -> Network:
@@ -50,18 +52,20 @@ class Network:
         auto = getattr(transformers, task.auto_model)
         model = auto.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        return cls(model.eval(), tokenizer, task, reading, Wide.load(folder))
+        return cls(model.eval(), tokenizer, task, reading, Wide.load(folder), Codes.load(folder))
 
     def save(self, folder: Path) -> None:
         """Write a plain Hugging Face folder that `from_pretrained` loads without this package.
 
-        A wide part stands beside the model in a file of its own, which only `load` adds.
+        A wide part and codes stand beside the model in files of their own, which only `load` adds.
         """
         with storage.whole_folder(folder) as partial:
             self.model.save_pretrained(partial)
             self.tokenizer.save_pretrained(partial)
             if self.wide is not None:
                 self.wide.save(partial)
+            if self.codes is not None:
+                self.codes.save(partial)
 
     @property
     def pad(self) -> int:
@@ -79,7 +83,8 @@ class Network:
         config = self.model.config
         layers = "1 layer" if config.num_hidden_layers == 1 else f"{config.num_hidden_layers} layers"
         shape = f"{layers} x {config.hidden_size}{' + wide' if self.wide else ''}"
-        return f"{config.model_type.upper()}, {shape}, {config.vocab_size:,} tokens, {precision}"
+        coded = ", coded" if self.codes else ""
+        return f"{config.model_type.upper()}, {shape}, {config.vocab_size:,} tokens{coded}, {precision}"
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
         """Texts as ragged ids."""

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from tutelage import storage
+from tutelage.artifacts.coded import in_pieces
 from tutelage.artifacts.first_token import only_first_token
 from tutelage.artifacts.network import Network
 from tutelage.compress.run import outputs
@@ -44,7 +45,10 @@ def export(network: Network, file: Path, *, texts: list[str]) -> Export:
     expected = network.outputs(tokens)
     differences = []
     for first_token in (True, False):
-        with only_first_token(network.model, wanted=first_token) as applied:
+        with (
+            only_first_token(network.model, wanted=first_token) as applied,
+            in_pieces(network.model, network.codes),
+        ):
             if first_token and not applied:
                 continue
             _write(network, file)
@@ -94,6 +98,10 @@ def trace(module: nn.Module, file: Path, *, names: Sequence[str], max_tokens: in
         model = onnx.load(str(partial))
         # Shapes that the exporter noted while tracing contradict the quantised graph (ShapeInferenceError).
         del model.graph.value_info[:]
+        # Where in Python each node came from: half a megabyte, with paths of this machine.
+        for noted in (model, model.graph, *model.graph.node, *model.graph.input, *model.graph.output):
+            del noted.metadata_props[:]
+            noted.doc_string = ""
         onnx.save(model, str(partial))
 
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
+from tutelage.artifacts.coded import Codes
 from tutelage.artifacts.network import Network
 from tutelage.student import build
 from tutelage.student.build import Shape
@@ -49,13 +51,14 @@ def create(teacher: Network, shape: Shape, *, tokenizer: Any, kept: Sequence[int
     return student
 
 
-def freeze_embeddings(student: Network, *, frozen: bool) -> None:
-    """Keep the embeddings that came from the teacher as they are while the student learns.
-
-    They are most of a small student's weights: a step without them in the optimizer is faster, and on 8,000 sentences
-    the student was better for it (docs/decisions/0002).
-    """
-    student.model.get_input_embeddings().weight.requires_grad_(not frozen)
+def code_embeddings(student: Network, codes: Codes | None) -> Network:
+    """The student with a table that can be put together from codes; without any it stays as it is."""
+    if codes is None:
+        return student
+    weight = student.model.get_input_embeddings().weight
+    with torch.no_grad():
+        weight.copy_(codes.table(weight))
+    return replace(student, codes=codes)
 
 
 def uniform(teacher_layers: int, student_layers: int) -> list[int]:
