@@ -262,7 +262,9 @@ class CompressRecipe(Part):
         "auto",
         description="let a wide part answer alone where it is sure; auto: if faster here and within cascade_loss",
     )
-    cascade_loss: Share = Field(0.002, description="largest loss of validation score that a cascade may cost")
+    cascade_loss: Share = Field(
+        0.002, description="largest loss of validation score that a cascade may cost; `keep` may allow more"
+    )
 
 
 class EvaluateRecipe(Part):

@@ -271,6 +271,30 @@ class Workshop:
             kept = self.folder.finish(bench.compressing, name, started=started, **made.as_dict())
         return Made(learned, Graph(**{**kept, "choices": tuple(kept["choices"])}), name)
 
+    def gate(self, made: Made, cascade_loss: float) -> Made | None:
+        """The same student with a cascade that may cost so much of the validation score; None where none pays."""
+        at = made.learned.bench
+        place, stage = at.export.with_name(f"cascade {cascade_loss:g}"), f"{at.compressing}, cascade {cascade_loss:g}"
+        name = storage.fingerprint_of(made.name, cascade_loss)
+        kept = self.folder.done(stage, name, place)
+        if kept is None:
+            started = time.monotonic()
+            found = graph.gated(
+                made.graph,
+                at.export,
+                made.network,
+                self.corpus["validation"],
+                self.recipe.compress.model_copy(update={"cascade_loss": cascade_loss}),
+                folder=place,
+                threads=self.threads,
+            )
+            kept = self.folder.finish(stage, name, started=started, found=found.as_dict() if found else None)
+        if kept["found"] is None:
+            return None
+        found = Graph(**{**kept["found"], "choices": tuple(kept["found"]["choices"])})
+        learned = replace(made.learned, bench=replace(at, export=place, compressing=stage))
+        return Made(learned, found, name)
+
     def pack(self, network: Network, graph: Path, place: Path, precision: Precision, card: str = "draft") -> Bundle:
         """A bundle around a graph, as it is deployed; the same for a teacher that is only compared."""
         read, data = network.reading, self.recipe.data

@@ -13,6 +13,7 @@ import tiny_models
 from tiny_recipe import recipe
 from tutelage import cli, pipeline
 from tutelage.artifacts.network import Network
+from tutelage.compress import cascade
 from tutelage.errors import DataError, RecipeError
 from tutelage.progress import Silent
 from tutelage.recipe import StudentRecipe, load
@@ -61,6 +62,31 @@ def test_an_easy_goal_takes_the_first_rung_and_is_not_searched_twice(reviews: Pa
     assert not [title for title in listener.done if "Distilling" in title or "Fine-tuning" in title]
     assert other.measurements.search is not None
     assert other.measurements.search.keep == 0.31
+
+
+def test_what_is_kept_beyond_the_goal_buys_speed(
+    reviews: Path, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cascade, "_LEAST_GAIN", 0.0)
+    student = {"keep": 0.3, "control": False, "wide": True, "balance": "given"}
+    given = recipe(reviews, bert, tmp_path / "run", student=student, compress={"quantize": "none"})
+    run = pipeline.run(given)
+    search = run.measurements.search
+    assert search is not None
+    (first, *others) = search.tried
+    assert [tried.name for tried in others] == [f"{first.name}, cascade {loss}" for loss in (0.01, 0.02)]
+    good = [tried for tried in search.tried if tried.within and tried.keeps]
+    fastest = max(good, key=lambda tried: tried.rows_per_second or 0)
+    assert [tried.name for tried in search.tried if tried.taken] == [fastest.name]
+    assert (run.bundle.path / "model.onnx").stat().st_size > 0
+    listener = Listener()
+    (tmp_path / "run" / "measurements.json").unlink()
+    again = pipeline.run(given, resume=True, progress=listener)
+    assert again.measurements.search == search
+    assert not [title for title in listener.done if "Distilling" in title or "Exporting the student" in title]
+    never = pipeline.run({**given, "compress": {"quantize": "none", "cascade": False}}, resume=True)
+    assert never.measurements.search is not None
+    assert not [tried for tried in never.measurements.search.tried if "cascade" in tried.name]
 
 
 def test_a_goal_out_of_reach_exits_with_3_and_the_best(

@@ -41,12 +41,7 @@ def make(
     progress: Progress,
 ) -> Graph:
     """Write `fp32.onnx`, what quantisation and a cascade make of it, and say which file is to be deployed."""
-    judge = Judge(
-        network,
-        network.tokenize(validation.texts()[:_JUDGED_ROWS]),
-        validation.targets[:_JUDGED_ROWS],
-        threads,
-    )
+    judge = _judge(network, validation, threads)
     precision: Precision = "fp32"
     with progress.bar("Exporting the student", 3) as bar:
         whole = export(network, folder / "fp32.onnx", texts=validation.texts()[:_CHECKED_ROWS])
@@ -61,6 +56,31 @@ def make(
         choices += gated
         bar.advance()
     return Graph(file.name, precision, tuple(asdict(choice) for choice in choices))
+
+
+def gated(
+    given: Graph,
+    source: Path,
+    network: Network,
+    validation: Split,
+    settings: CompressRecipe,
+    *,
+    folder: Path,
+    threads: int,
+) -> Graph | None:
+    """What `make` wrote into `source` with the cascade that other settings allow, in `folder`; None where none pays."""
+    folder.mkdir(parents=True, exist_ok=True)
+    judge = _judge(network, validation, threads)
+    file, made = cascade.choose(source / f"{given.precision}.onnx", folder / "cascade.onnx", judge, settings)
+    if file.parent != folder:
+        return None
+    others = (choice for choice in given.choices if choice["what"] != "cascade")
+    return Graph(file.name, given.precision, (*others, *(asdict(choice) for choice in made)))
+
+
+def _judge(network: Network, validation: Split, threads: int) -> Judge:
+    tokens = network.tokenize(validation.texts()[:_JUDGED_ROWS])
+    return Judge(network, tokens, validation.targets[:_JUDGED_ROWS], threads)
 
 
 def _exported(whole: Export, rows: int) -> Choice:
