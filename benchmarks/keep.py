@@ -104,8 +104,8 @@ def main() -> None:
         [
             f"`student: {goal}` on each domain's sentences, with "
             f"{'nothing' if given.labelled_only else 'those of the other domains'} as unlabelled text; teacher MiniLM,",
-            "two epochs. 'Promised' is the lower bound, 80 % one-sided, on rows kept aside; 'kept' is of the test rows,",
-            "with a 95 % interval; 'search / teacher' compares the time of training and compressing students with that of",
+            "two epochs. 'Promised' is the lower bound, 80 % one-sided, on rows kept aside; 'kept' is of the test",
+            "rows, with a 95 % interval; 'search / teacher' is the time of training and compressing students next to",
             "the teacher's own fine-tuning.",
             "Bars: kept >= 97 %, >= 20 x the teacher in PyTorch, >= 10 x in ONNX Runtime, <= 5 MB; search <= 1.5.",
             "",
