@@ -3,8 +3,8 @@
 Each rung is trained, compressed and judged as it would be deployed, on rows kept aside for that: on validation, where
 its epoch, its wide part and its gate were chosen, it would look better than it is. The first that surely keeps what was
 asked for is taken. All rungs learn in the same way. Choosing it, training and compressing may take 1.5 times as long as
-the teacher's own fine-tuning. What would not fit is left out, except the first rung, which tells how long the others
-take, and the teacher itself, which needs no training.
+the teacher's own fine-tuning. What would take longer is trained for fewer epochs or left out, except the first rung,
+which tells how long the others take, and the teacher itself, which needs no training.
 
 Where the first good rung keeps more than was asked for, its wide part may answer alone more often, which costs of that
 and is faster: such cascades are judged on the same rows, and the fastest that still keeps enough is taken.
@@ -74,6 +74,7 @@ class Climb:
         self._tried: dict[str, Tried] = {}
         self._made: dict[str, Made] = {}
         self._gated: list[Made] = []
+        self._epochs: dict[str, int] = {}
 
     def find(self) -> tuple[Made, Search]:
         """The student to deploy, and every rung that was looked at."""
@@ -88,6 +89,7 @@ class Climb:
             folder.finish("search", fingerprint, started=started, search=search.model_dump())
         else:
             search = Search.model_validate(kept["search"])
+            self._epochs = {tried.name.partition(",")[0]: tried.epochs for tried in search.tried if tried.epochs}
         taken = next(tried.name for tried in search.tried if tried.taken)
         candidates = [_Candidate(rung, loss) for rung in self._rungs().values() for loss in (None, *_TO_SPARE)]
         made = self._made.get(taken) or self._make(next(one for one in candidates if one.name == taken))
@@ -117,7 +119,11 @@ class Climb:
         for step in steps:
             left = allowed - begun - sum(self._seconds(other.rung) for other in trained)
             needed = self._needed(step, trained)
-            if step.rung.trains and needed > left:
+            if step.rung.trains and not self._fits(step.rung) and any(self._fits(other.rung) for other in steps):
+                size = self.workshop.least_bytes(step.rung.shape) / 1e6
+                self._leave_out(step.rung, f"its weights alone would take about {size:.1f} MB")
+                continue
+            if step.rung.trains and needed > left and not self._shortened(step.rung, left / needed):
                 self._leave_out(step.rung, f"it would take about {needed:.0f} s, and {max(left, 0):.0f} s are left")
                 continue
             tried = self._try(_Candidate(step.rung))
@@ -145,7 +151,22 @@ class Climb:
         return sorted(steps, key=lambda step: step.cost), float(kept["allowed"])
 
     def _rungs(self) -> dict[str, Rung]:
-        return {rung.name: rung for rung in ladder.rungs(self.settings, self.workshop.teacher.model.config)}
+        rungs = {rung.name: rung for rung in ladder.rungs(self.settings, self.workshop.teacher.model.config)}
+        if "one" in rungs and self._fits(rungs["one"]):
+            rungs.pop("narrow", None)  # no faster, and keeps less
+        return rungs
+
+    def _fits(self, rung: Rung) -> bool:
+        limit = self.settings.max_mb
+        return limit is None or self.workshop.least_bytes(rung.shape) <= 1e6 * limit
+
+    def _shortened(self, rung: Rung, share: float) -> bool:
+        """Whether a rung fits into a share of its time when it is trained for fewer epochs, at least half of them."""
+        epochs = int(self.settings.epochs * share)
+        if self.settings.stages or epochs < self.settings.epochs / 2:
+            return False
+        self._epochs[rung.name] = epochs
+        return True
 
     def _steps(self) -> list[_Step]:
         """The rungs by what they cost on this machine, measured untrained."""
@@ -160,7 +181,9 @@ class Climb:
         return sorted(found, key=lambda step: step.cost)
 
     def _training(self, rung: Rung) -> StudentRecipe:
-        return ladder.settings_for(rung, self.settings.training())
+        settings = ladder.settings_for(rung, self.settings.training())
+        epochs = self._epochs.get(rung.name)
+        return settings if epochs is None else settings.model_copy(update={"epochs": epochs})
 
     def _seconds(self, rung: Rung) -> float:
         """What training and compressing a rung took, when it was done."""
@@ -222,6 +245,7 @@ class Climb:
             latency_ms={"p50": fast.p50, "p95": fast.p95},
             bytes=size,
             seconds=round(self._seconds(rung), 1),
+            epochs=self._epochs.get(rung.name),
             within=within,
             keeps=keeps,
             verdict=verdict,

@@ -141,7 +141,12 @@ class Workshop:
         if settings.embeddings != "auto" or settings.max_mb is None:
             return settings.embeddings == "coded"
         frozen = build.frozen_embeddings(settings, shape, build.shape_of(self.teacher.model.config))
-        return frozen and shape.weights(len(self._words.kept)) > 1e6 * settings.max_mb
+        return frozen and shape.inner + shape.width * len(self._words.kept) > 1e6 * settings.max_mb
+
+    def least_bytes(self, shape: Shape) -> int:
+        """About what a student's weights alone take in eight bits."""
+        count = len(self._words.kept)
+        return shape.inner + (codes.least_bytes(count, shape.width) if self.coded(shape) else count * shape.width)
 
     def _codes(self, student: Network) -> Codes | None:
         """Students of one width have the same table before they learn, and it stays."""

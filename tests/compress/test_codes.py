@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -15,7 +16,7 @@ from tutelage import pipeline
 from tutelage import recipe as recipes
 from tutelage.artifacts.coded import PIECES, Coded, Codes, in_pieces
 from tutelage.artifacts.network import Network
-from tutelage.compress import codes
+from tutelage.compress import codes, quantize
 from tutelage.compress.export import export
 from tutelage.compress.run import outputs
 from tutelage.encoding import Reading
@@ -117,6 +118,20 @@ def test_the_graph_holds_pieces_and_answers_as_the_model(kind: str, tmp_path: Pa
     vocabulary = given.model.config.vocab_size
     saved = 4 * 32 * (len(found.numbers) - PIECES - 1) - found.numbers.nbytes - 4 * vocabulary
     assert plain.file.stat().st_size - coded.file.stat().st_size == pytest.approx(saved, abs=10_000)
+
+
+def test_rows_and_pieces_are_quantised_like_any_embedding(bert: Path, tmp_path: Path) -> None:
+    given = network(bert)
+    coded = export(given, tmp_path / "coded.onnx", texts=TEXTS[:8])
+    quantize.int8(coded.file, tmp_path / "int8.onnx")
+    assert given.codes is not None
+    of_tables = 4 * 32 * (len(given.codes.whole) + PIECES + 2)
+    floats = [
+        len(value.raw_data)
+        for value in onnx.load(str(tmp_path / "int8.onnx")).graph.initializer
+        if value.data_type == onnx.TensorProto.FLOAT
+    ]
+    assert max(floats) < of_tables / 4
 
 
 def test_the_model_is_as_before_afterwards(bert: Path) -> None:

@@ -13,10 +13,12 @@ import tiny_models
 from tiny_recipe import recipe
 from tutelage import cli, pipeline
 from tutelage.artifacts.network import Network
+from tutelage.climb import Climb
 from tutelage.compress import cascade
 from tutelage.errors import DataError, RecipeError
 from tutelage.progress import Silent
 from tutelage.recipe import StudentRecipe, load
+from tutelage.recipe_matching import Stage
 from tutelage.student import ladder
 
 
@@ -125,6 +127,33 @@ def test_the_rungs_are_distinct_and_end_with_the_teacher(bert: Path) -> None:
     assert rungs[-1].shape.layers == 4
     shallow = AutoConfig.from_pretrained(bert, num_hidden_layers=1)
     assert [rung.name for rung in ladder.rungs(StudentRecipe(max_mb=5.0), shallow)] == ["narrow", "whole"]
+
+
+@pytest.mark.parametrize(("share", "epochs"), [(0.8, 3), (0.5, 2), (0.49, None)])
+def test_what_would_take_too_long_has_fewer_epochs_but_at_least_half(
+    bert: Path, share: float, epochs: int | None
+) -> None:
+    from transformers import AutoConfig
+
+    climb = Climb.__new__(Climb)
+    climb.settings, climb._epochs = StudentRecipe(keep=0.9, epochs=4), {}
+    rung = ladder.rungs(climb.settings, AutoConfig.from_pretrained(bert))[0]
+    assert climb._shortened(rung, share) == (epochs is not None)
+    assert climb._training(rung).epochs == (epochs or 4)
+    climb.settings = climb.settings.model_copy(update={"stages": [Stage(epochs=1)]})
+    assert not climb._shortened(rung, share)
+
+
+def test_a_shape_that_cannot_fit_is_not_trained(reviews: Path, bert: Path, tmp_path: Path) -> None:
+    """One of the teacher's layers and 800 embeddings have about 34,000 weights, two thinner layers 38,000."""
+    student = {"max_mb": 0.036, "control": False, "epochs": 1, "vocabulary": "keep"}
+    search = pipeline.run(recipe(reviews, bert, tmp_path / "run", student=student)).measurements.search
+    assert search is not None
+    verdicts = {tried.name: tried.verdict for tried in search.tried}
+    assert "narrow" not in verdicts
+    assert "MB is more than" in verdicts["one"]
+    assert "its weights alone would take" in verdicts["two"]
+    assert "its weights alone would take" in verdicts["half"]
 
 
 def test_a_goal_and_a_shape_contradict_each_other(reviews: Path, bert: Path, tmp_path: Path) -> None:

@@ -104,9 +104,11 @@ class Coded(nn.Module):
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Ids (S, T) -> (S, T, D)."""
-        whole = self.whole[self.place_whole[ids].long()]
+        # Looked up as embeddings, which a graph can hold in eight bits; an index would stay in floating point.
+        find = nn.functional.embedding
+        whole = find(self.place_whole[ids].long(), self.whole)
         numbers = self.numbers[self.place_numbers[ids].long()].long() + self.first
-        return (whole + self.pieces[numbers].flatten(-2)) * self.scale
+        return (whole + find(numbers, self.pieces).flatten(-2)) * self.scale
 
 
 def _places(held: NDArray[np.int64], count: int) -> torch.Tensor:

@@ -122,6 +122,7 @@ class Tried(_Part):
     latency_ms: dict[str, Figure] = Field(default_factory=dict, description="one row at a time: p50 and p95")
     bytes: int | None = Field(None, description="of its bundle")
     seconds: Figure = Field(None, description="to train and compress it")
+    epochs: int | None = Field(None, description="if it had time for fewer than asked for")
     within: bool = Field(False, description="whether it is within max_latency_ms and max_mb")
     keeps: bool = Field(False, description="whether it surely keeps enough")
     verdict: str = ""

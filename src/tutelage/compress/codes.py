@@ -37,6 +37,12 @@ def of(table: torch.Tensor, counts: NDArray[np.int64], *, seed: int, progress: P
     return Codes(whole, np.stack(numbers, axis=1), np.stack(pieces))
 
 
+def least_bytes(vocabulary: int, width: int) -> int:
+    """About what coded embeddings take in a graph of eight bits."""
+    coded = width * (_WHOLE + PIECES) + max(vocabulary - _WHOLE, 0) * width // _PART
+    return min(coded, vocabulary * width)
+
+
 def _clustered(part: NDArray[np.float32], seed: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     from sklearn.cluster import MiniBatchKMeans
     from threadpoolctl import threadpool_limits

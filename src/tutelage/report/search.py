@@ -110,7 +110,7 @@ def _row(tried: Tried) -> Row:
     kept = tried.retention
     judged = kept is not None and kept.value is not None
     return Row(
-        name=tried.name,
+        name=tried.name if tried.epochs is None else f"{tried.name} (fewer epochs: {tried.epochs})",
         describes=tried.describes,
         kept=number.percent(kept.value) if kept is not None and kept.value is not None else number.NONE,
         interval=number.interval(kept, number.SHARE) if kept is not None and judged else "",

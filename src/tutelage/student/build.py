@@ -22,9 +22,10 @@ class Shape:
     heads: int
     feed_forward: int
 
-    def weights(self, vocabulary: int) -> int:
-        """About how many weights it has: embeddings, and four square matrices and a feed-forward block a layer."""
-        return self.width * (vocabulary + self.layers * (4 * self.width + 2 * self.feed_forward))
+    @property
+    def inner(self) -> int:
+        """About how many weights its layers have: four square matrices and a feed-forward block each."""
+        return self.layers * self.width * (4 * self.width + 2 * self.feed_forward)
 
 
 def choose(settings: StudentRecipe, teacher: Any) -> Shape:
