@@ -28,7 +28,7 @@ class ShapeRecipe(Part):
     embeddings: Literal["auto", "whole", "coded"] = Field(
         "auto",
         description="coded: the rows of all but the most used tokens are put together from shared pieces, in about a "
-        "fifth of the bytes; auto: where `max_mb` cannot be reached without",
+        "third of the bytes; auto: where `max_mb` cannot be reached without",
     )
     freeze_embeddings: Literal["auto"] | bool = Field(
         "auto", description="leave the teacher's embeddings as they are; auto: when they were not projected"
