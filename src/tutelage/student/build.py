@@ -11,6 +11,8 @@ from tutelage.recipe import StudentRecipe
 
 # Names under which architectures keep the inner size of their feed-forward blocks.
 _FEED_FORWARD = ("intermediate_size", "hidden_dim", "d_ff", "ffn_dim", "encoder_ffn_dim", "n_inner")
+# Architectures with one row for each position, from 0 on.
+_COUNTED = ("bert", "distilbert", "electra")
 
 
 @dataclass(frozen=True)
@@ -84,18 +86,21 @@ def shape_of(config: Any) -> Shape:
         ) from error
 
 
-def same_width(teacher: Any, shape: Shape, *, vocabulary: int) -> Any:
-    """The teacher's configuration with fewer layers, thinner feed-forward blocks and another vocabulary."""
+def same_width(teacher: Any, shape: Shape, *, vocabulary: int, positions: int) -> Any:
+    """The teacher's configuration with fewer layers, thinner feed-forward blocks, another vocabulary, and no more
+    positions than are ever read."""
     config = copy.deepcopy(teacher)
     config.num_hidden_layers = shape.layers
     if hasattr(config, "num_decoder_layers"):
         config.num_decoder_layers = shape.layers
     setattr(config, _feed_forward_name(config), shape.feed_forward)
     config.vocab_size = vocabulary
+    if config.model_type in _COUNTED:
+        config.max_position_embeddings = min(config.max_position_embeddings, positions)
     return config
 
 
-def narrower(teacher: Any, shape: Shape, *, vocabulary: int, pad: int, head: dict[str, Any]) -> Any:
+def narrower(teacher: Any, shape: Shape, *, vocabulary: int, positions: int, pad: int, head: dict[str, Any]) -> Any:
     """A BERT configuration of any width, for teachers of any architecture."""
     from transformers import BertConfig
 
@@ -105,7 +110,7 @@ def narrower(teacher: Any, shape: Shape, *, vocabulary: int, pad: int, head: dic
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
         intermediate_size=shape.feed_forward,
-        max_position_embeddings=int(getattr(teacher, "max_position_embeddings", 512) or 512),
+        max_position_embeddings=min(int(getattr(teacher, "max_position_embeddings", 512) or 512), positions),
         type_vocab_size=1,
         pad_token_id=pad,
         architectures=["BertForSequenceClassification"],

@@ -28,9 +28,9 @@ def create(teacher: Network, shape: Shape, *, tokenizer: Any, kept: Sequence[int
     auto = getattr(transformers, teacher.task.auto_model)
     config = teacher.model.config
     full = build.shape_of(config)
-    ids = torch.tensor(kept, dtype=torch.long)
+    ids, positions = torch.tensor(kept, dtype=torch.long), teacher.reading.max_tokens
     if shape.width == full.width:
-        smaller = build.same_width(config, shape, vocabulary=len(kept))
+        smaller = build.same_width(config, shape, vocabulary=len(kept), positions=positions)
         if getattr(config, "layer_types", None):  # which layers see everything, and which their surroundings
             smaller.layer_types = [config.layer_types[layer] for layer in uniform(full.layers, shape.layers)]
         model = auto.from_config(smaller)
@@ -38,7 +38,8 @@ def create(teacher: Network, shape: Shape, *, tokenizer: Any, kept: Sequence[int
     else:
         pad = int(tokenizer.pad_token_id or 0)
         head = teacher.task.model_config()
-        model = auto.from_config(build.narrower(config, shape, vocabulary=len(kept), pad=pad, head=head))
+        narrow = build.narrower(config, shape, vocabulary=len(kept), positions=positions, pad=pad, head=head)
+        model = auto.from_config(narrow)
         _project_embeddings(teacher.model, model, ids)
     # Ids kept in the configuration must name the student's tokens.
     for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
@@ -86,6 +87,8 @@ def _taken(
         taken = source[origin] if origin in source else source[name]
         if taken.shape[:1] == embedding.shape[:1] and taken.shape[1:] == embedding.shape[1:] and taken.ndim == 2:
             taken = taken[ids]
+        elif name.endswith("position_embeddings.weight"):
+            taken = taken[: len(value)]
         elif taken.shape != value.shape and number is not None:
             taken = _cut(taken, kept_neurons[number], full.feed_forward)
         result[name] = taken.clone()
