@@ -33,6 +33,7 @@ SHARED = {
     "recipe",
     "recipe_matching",
     "recipe_parts",
+    "recipe_teacher",
     "recipe_training",
     "storage",
     "text",
