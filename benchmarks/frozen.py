@@ -22,7 +22,7 @@ from tutelage.artifacts.network import Network
 from tutelage.data.prepare import prepare
 from tutelage.encoding import Reading
 from tutelage.progress import Silent
-from tutelage.recipe import TeacherRecipe
+from tutelage.recipe_teacher import TeacherRecipe
 from tutelage.teacher import fine_tune, load, strategies
 from tutelage.training.loop import set_dropout
 
@@ -78,7 +78,7 @@ def trainer(
     steps = settings.epochs * -(-len(corpus["train"]) // settings.batch_size)
     with (
         tempfile.TemporaryDirectory() as name,
-        strategies.applied(network, settings, rows=len(corpus["train"]), seed=seed),
+        strategies.applied(network, settings, targets=corpus["train"].targets, seed=seed),
     ):
         start = time.perf_counter()
         arguments = TrainingArguments(

@@ -34,7 +34,7 @@ from tutelage.data.prepare import prepare
 from tutelage.encoding import Reading
 from tutelage.evaluate.intervals import Bootstrap
 from tutelage.progress import Silent
-from tutelage.recipe import TeacherRecipe
+from tutelage.recipe_teacher import TeacherRecipe
 from tutelage.student import initialise
 from tutelage.student.build import Shape
 from tutelage.teacher import fine_tune, load

@@ -25,7 +25,7 @@ from tutelage.data.prepare import prepare
 from tutelage.encoding import Reading
 from tutelage.evaluate.intervals import Bootstrap
 from tutelage.progress import Silent
-from tutelage.recipe import TeacherRecipe
+from tutelage.recipe_teacher import TeacherRecipe
 from tutelage.teacher import fine_tune, load
 
 TOKENS = 128

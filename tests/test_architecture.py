@@ -34,6 +34,7 @@ SHARED = {
     "recipe_matching",
     "recipe_parts",
     "recipe_shape",
+    "recipe_teacher",
     "recipe_training",
     "storage",
     "text",

@@ -78,10 +78,13 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
             matching.check(recipe.student, shape, teacher.model)
             ladder.check(recipe.student, teacher.model)
             refuse.other_tokens(recipe.student, teacher, corpus)
+        choice = None
         with shown.bar("Trying a few steps", 2) as bar:
             tokens = teacher.tokenize(corpus["train"].texts())
             trains = fine_tune.trains(teacher, recipe.teacher, fitted=fitted)
-            with _ready(teacher, recipe, rows=len(tokens), trains=trains):
+            if trains:
+                recipe, choice = _settled(recipe, teacher, corpus)
+            with _ready(teacher, recipe, corpus, fitted=fitted, trains=trains):
                 costs = [_cost(teacher, tokens, recipe.teacher)]
             bar.advance()
             student, kept = _student(corpus, teacher, shape, recipe)
@@ -90,6 +93,7 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
         lines = [f"{recipe.task}: the recipe is sound.", "", *describe(corpus.health), ""]
         lines += [
             f"teacher: {teacher.describe('fp32')}, {'fine-tuned' if trains else 'used as it is'}",
+            *([f"strategy: {choice['taken']}, for {choice['why']}"] if choice else []),
             _shape_line(recipe, shape, kept),
             "",
             *_estimate(recipe, corpus, tokens, costs, trains=trains, a_token=_recorded(recipe, shape, teacher)),
@@ -103,9 +107,21 @@ def _shape_line(recipe: Recipe, shape: Shape, tokens: int) -> str:
     return f"student: {shape.layers} layers x {shape.width}, feed-forward {shape.feed_forward}, {tokens:,} tokens"
 
 
-def _ready(teacher: Network, recipe: Recipe, *, rows: int, trains: bool) -> AbstractContextManager[object]:
+def _ready(
+    teacher: Network, recipe: Recipe, corpus: Corpus, *, fitted: bool, trains: bool
+) -> AbstractContextManager[object]:
     """The teacher as it will be trained, if it will; what its strategy adds says nothing yet and vanishes again."""
-    return strategies.applied(teacher, recipe.teacher, rows=rows, seed=recipe.seed) if trains else nullcontext()
+    if not trains:
+        return nullcontext()
+    targets = corpus["train"].targets
+    return strategies.applied(teacher, recipe.teacher, targets=targets, seed=recipe.seed, fitted=fitted)
+
+
+def _settled(recipe: Recipe, teacher: Network, corpus: Corpus) -> tuple[Recipe, dict[str, Any] | None]:
+    """The recipe with a strategy in place of `auto`, and the choice."""
+    free = psutil.virtual_memory().available
+    settings, choice = strategies.settled(teacher, recipe.teacher, corpus["train"].targets, free=free)
+    return recipe.model_copy(update={"teacher": settings}), choice
 
 
 def tokens_of(network: Network, corpus: Corpus) -> Tokens:
@@ -183,8 +199,12 @@ def _estimate(
     transfer = labelled + rows.get("unlabelled", 0) * per_row
     judged = (rows["validation"] + rows["test"]) * per_row
     once = labelled * teacher.reading if teacher.kept else 0.0
+    epoch = 0.0
+    if trains:
+        strategy = strategies.STRATEGIES[recipe.teacher.strategy]
+        epoch = per_row * strategy.reads(rows["train"], recipe.teacher.batch_size)
     seconds = {
-        "teacher": several * (once + recipe.teacher.epochs * labelled * teacher.training) if trains else 0.0,
+        "teacher": several * (once + recipe.teacher.epochs * epoch * teacher.training),
         "signals": transfer * teacher.reading,
         "student": settings.epochs * transfer * student.training,
         "control": settings.epochs * labelled * student.training if settings.control else 0.0,

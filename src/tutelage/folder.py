@@ -25,7 +25,10 @@ _INSIDE = ".tutelage"
 Asked = Recipe | PretrainRecipe
 _SHOWN = 8
 # A search leaves stages of its own for every student that it tried.
-_COMPARED, _DECIDING = ("teacher", "student", "control"), ("teacher", "balance", "student", "compress")
+CHOOSING = "strategy of the "
+"""Where the stage of a teacher begins in which its strategy is chosen."""
+_COMPARED = ("teacher", "student", "control")
+_DECIDING = (f"{CHOOSING}teacher", "teacher", "balance", "student", "compress")
 
 
 class RunFolder:
@@ -123,7 +126,11 @@ class RunFolder:
 
         A search is made of stages that are counted themselves.
         """
-        return {stage: record["seconds"] for stage, record in self._records().items() if stage != "search"}
+        return {
+            stage: record["seconds"]
+            for stage, record in self._records().items()
+            if stage != "search" and not stage.startswith(CHOOSING)
+        }
 
     def histories(self) -> dict[str, list[dict[str, float]]]:
         """What the trainings of the models that are compared noted after every epoch."""

@@ -12,6 +12,7 @@ from tutelage.errors import RecipeError
 from tutelage.recipe import Recipe, StudentRecipe
 from tutelage.student import curriculum, distil, losses
 from tutelage.tasks import Task
+from tutelage.teacher import strategies
 from tutelage.training import regular, until
 
 
@@ -21,6 +22,7 @@ def unfit(recipe: Recipe, task: Task | type[Task]) -> None:
         lambda: losses.choose(recipe.student.loss, task),
         lambda: curriculum.refuse_unfit(recipe.student, task),
         lambda: regular.refuse_unfit(recipe.teacher, task),
+        lambda: strategies.refuse_unfit(recipe.teacher, task),
         # What a task measures is known when its labels are.
         lambda: until.goal(recipe.teacher.until, task) if isinstance(task, Task) else None,
     ]

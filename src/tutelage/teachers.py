@@ -15,18 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from tutelage import storage
 from tutelage.artifacts.corpus import Corpus
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.signals import Recording
 from tutelage.encoding import Reading
-from tutelage.folder import RunFolder
+from tutelage.folder import CHOOSING, RunFolder
 from tutelage.progress import Logged, Silent
-from tutelage.recipe import Recipe, StudentRecipe, TeacherRecipe
+from tutelage.recipe import Recipe, StudentRecipe
+from tutelage.recipe_teacher import TeacherRecipe
 from tutelage.student import balance, distil
 from tutelage.student.linear import Array
-from tutelage.teacher import fine_tune, load
+from tutelage.teacher import fine_tune, load, strategies
 from tutelage.teacher import signals as recording
 from tutelage.training import supervised, until
 
@@ -70,6 +72,7 @@ class School:
 
     def _made(self, settings: TeacherRecipe, stage: str, place: Path) -> str:
         """One teacher, made or found; returns its fingerprint."""
+        settings = self._settled(settings, stage)
         name = self._fingerprint(settings)
         kept = self.folder.done(stage, name, place)
         if kept is None:
@@ -91,6 +94,32 @@ class School:
             self.progress.warn(warning)
         return name
 
+    def _settled(self, settings: TeacherRecipe, stage: str) -> TeacherRecipe:
+        """With a strategy in place of `auto`. Chosen once: another time there may be less memory free."""
+        choosing = f"{CHOOSING}{stage}"
+        kept: dict[str, Any] = {"taken": None, "choices": []}
+        if settings.strategy == "auto":
+            name = self._fingerprint(settings)
+            found = self.folder.done(choosing, name)
+            if found is None:
+                started = time.monotonic()
+                network, fitted = self._start(settings.model)
+                if fine_tune.trains(network, settings, fitted=fitted):
+                    targets, free = self.corpus["train"].targets, psutil.virtual_memory().available
+                    taken, choice = strategies.settled(network, settings, targets, free=free)
+                    kept = {"taken": taken.strategy, "choices": [choice]}
+                found = self.folder.finish(choosing, name, started=started, **kept)
+            for choice in found["choices"]:
+                self.progress.say(f"Strategy of the teacher: {choice['taken']}, for {choice['why']}.")
+            return settings.taking(found["taken"] or "full")
+        self._forget(choosing)
+        return settings
+
+    def _forget(self, choosing: str) -> None:
+        """What was chosen for another recipe in the same folder is not told of this one."""
+        if self.folder.kept(choosing):
+            self.folder.finish(choosing, "given", started=time.monotonic(), choices=[])
+
     def _fingerprint(self, settings: TeacherRecipe) -> str:
         place = load.identity(settings.model)
         return storage.fingerprint_of(
@@ -107,6 +136,7 @@ class School:
         name = storage.fingerprint_of("best of", [self._fingerprint(settings) for settings in several])
         kept = self.folder.done("teacher", name, self.folder.teacher)
         if kept is None:
+            self._forget(f"{CHOOSING}teacher")
             for settings in several:
                 # What cannot be is said before the first is trained.
                 self._start(settings.model)
@@ -125,7 +155,8 @@ class School:
             with storage.whole_folder(self.folder.teacher) as partial:
                 shutil.copytree(places[best], partial, dirs_exist_ok=True)
             before = self.folder.kept(stages[best])
-            choices = [choice, *before.pop("choices", [])]
+            chosen = self.folder.kept(f"{CHOOSING}{stages[best]}").get("choices", [])
+            choices = [choice, *chosen, *before.pop("choices", [])]
             # A search goes by what making this teacher took.
             began -= self.folder.times()[stages[best]]
             kept = self.folder.finish("teacher", name, started=began, **before, choices=choices)

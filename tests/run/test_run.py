@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -245,6 +246,12 @@ def test_check_of_a_strategy_that_keeps_states(reviews: Path, bert: Path, tmp_pa
     lines = check(recipe(reviews, bert, tmp_path / "run", teacher={"strategy": "head", "epochs": 9}))
     assert any(line.startswith("time: about") for line in lines)
     assert not (tmp_path / "run").exists()
+
+
+def test_check_says_which_strategy_is_chosen_and_why(reviews: Path, bert: Path, tmp_path: Path) -> None:
+    lines = check(recipe(reviews, bert, tmp_path / "run", teacher={"strategy": "auto"}))
+    (line,) = (line for line in lines if line.startswith("strategy: "))
+    assert re.match(r"strategy: full, for 3\d\d labelled texts are more than 128", line)
 
 
 def test_a_narrower_student_reads_long_texts_in_windows(reviews: Path, bert: Path, tmp_path: Path) -> None:

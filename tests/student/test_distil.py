@@ -15,7 +15,8 @@ from tutelage.artifacts.signals import Recording, Signals
 from tutelage.compress import vocabulary
 from tutelage.encoding import Reading
 from tutelage.progress import Silent
-from tutelage.recipe import StudentRecipe, TeacherRecipe
+from tutelage.recipe import StudentRecipe
+from tutelage.recipe_teacher import TeacherRecipe
 from tutelage.student import distil, initialise, matching
 from tutelage.student.build import Shape
 from tutelage.student.matching import Plan

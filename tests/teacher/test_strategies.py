@@ -19,7 +19,7 @@ from tutelage.artifacts.network import Network
 from tutelage.encoding import Reading
 from tutelage.errors import ModelError
 from tutelage.progress import Silent
-from tutelage.recipe import StrategyName, TeacherRecipe
+from tutelage.recipe_teacher import StrategyName, TeacherRecipe
 from tutelage.tasks import TextClassification
 from tutelage.teacher import fine_tune, load, strategies
 from tutelage.teacher.strategies import STRATEGIES, adalora, gradual
@@ -91,7 +91,7 @@ def rising(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervised.Exam, "score", lambda *_: float(next(scores)))
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", PROMISED)
 def test_it_learns_and_changes_what_it_promises_and_nothing_else(
     name: str, rising: None, bert: Path, tmp_path: Path
 ) -> None:
@@ -122,7 +122,7 @@ def test_a_merged_model_answers_as_the_unmerged(name: str, kind: str, tmp_path: 
     given = network(getattr(tiny_models, f"write_{kind}")(tmp_path / "model"))
     tokens = given.tokenize(TEXTS[:12])
     before, random = given.outputs(tokens), torch.Generator().manual_seed(0)
-    with strategies.applied(given, settings(name), rows=64, seed=0):
+    with strategies.applied(given, settings(name), targets=CORPUS["train"].targets, seed=0):
         np.testing.assert_allclose(given.outputs(tokens), before, atol=1e-6)
         with torch.no_grad():
             for parameter in given.model.parameters():
@@ -189,7 +189,7 @@ def test_killed_and_resumed_the_weights_are_the_same(
 
 def test_gradual_unfreezes_one_layer_an_epoch_from_the_top(bert: Path) -> None:
     given = network(bert)
-    with strategies.applied(given, settings("gradual", epochs=9), rows=64, seed=0) as prepared:
+    with strategies.applied(given, settings("gradual", epochs=9), targets=CORPUS["train"].targets, seed=0) as prepared:
         for epoch in range(9):
             prepared.regime.begin_epoch(epoch)
             learning = {name for name, p in given.model.named_parameters() if p.requires_grad}
@@ -201,7 +201,7 @@ def test_gradual_unfreezes_one_layer_an_epoch_from_the_top(bert: Path) -> None:
 
 def test_each_layer_learns_more_slowly_than_the_one_above(bert: Path) -> None:
     given = network(bert)
-    with strategies.applied(given, settings("gradual", epochs=6), rows=64, seed=0) as prepared:
+    with strategies.applied(given, settings("gradual", epochs=6), targets=CORPUS["train"].targets, seed=0) as prepared:
         optimizer = adamw(given.model, learning_rate=1.0, weight_decay=0.1, regime=prepared.regime)
         rates = {id(p): group["rate"] for group in optimizer.param_groups for p in group["params"]}
         found = {name: rates[id(p)] for name, p in given.model.named_parameters()}
@@ -240,7 +240,7 @@ def test_adalora_moves_its_ranks(bert: Path, tmp_path: Path) -> None:
     recipe = settings("adalora", epochs=6)
     corpus = CORPUS["train"], CORPUS["validation"]
     seen: dict[int, list[int]] = {}
-    with strategies.applied(given, recipe, rows=64, seed=0) as prepared:
+    with strategies.applied(given, recipe, targets=CORPUS["train"].targets, seed=0) as prepared:
         after = prepared.regime.after_step
 
         def watched(step: int, total: int) -> None:
@@ -264,7 +264,7 @@ def test_adalora_weighs_unorthogonality_as_peft_does(bert: Path) -> None:
     from peft.tuners.adalora import AdaLoraModel
 
     given = network(bert)
-    with strategies.applied(given, settings("adalora"), rows=64, seed=0) as prepared:
+    with strategies.applied(given, settings("adalora"), targets=CORPUS["train"].targets, seed=0) as prepared:
         budget: Any = prepared.regime.after_step
         tuner = budget.__self__.tuner
         batch = given.collate(given.tokenize(TEXTS[:4]), np.arange(4))
@@ -280,7 +280,7 @@ def test_adalora_weighs_unorthogonality_as_peft_does(bert: Path) -> None:
 def test_adalora_says_when_there_are_too_few_steps(bert: Path) -> None:
     with (
         pytest.raises(ModelError, match=r"has 4 training steps .*\n.*at least 10"),
-        strategies.applied(network(bert), settings("adalora", epochs=1), rows=64, seed=0),
+        strategies.applied(network(bert), settings("adalora", epochs=1), targets=CORPUS["train"].targets, seed=0),
     ):
         pass
 
@@ -290,7 +290,7 @@ def test_adalora_says_when_there_are_too_few_steps(bert: Path) -> None:
 
 def test_scales_do_not_decay(bert: Path) -> None:
     given = network(bert)
-    with strategies.applied(given, settings("ia3"), rows=64, seed=0) as prepared:
+    with strategies.applied(given, settings("ia3"), targets=CORPUS["train"].targets, seed=0) as prepared:
         optimizer = adamw(given.model, learning_rate=1.0, weight_decay=0.1, regime=prepared.regime)
         decays = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
         found = {name: decays[id(p)] for name, p in given.model.named_parameters() if id(p) in decays}
@@ -313,7 +313,7 @@ def test_an_architecture_that_cannot_take_it_is_told_what_it_can(tmp_path: Path)
         fit(given, tmp_path / "training", settings("bitfit"))
     assert "`teacher.strategy: bitfit` is not possible for" in caught.value.given
     assert "(t5): its layers have no biases" in caught.value.given
-    assert caught.value.expected.endswith("full, last-n, head, gradual, lora, dora, adalora, ia3, adapter")
+    assert caught.value.expected.endswith("full, last-n, head, gradual, lora, dora, adalora, ia3, adapter, few-shot")
     assert not (tmp_path / "training").exists()
 
 
@@ -328,11 +328,11 @@ def test_layers_that_are_one_are_not_told_apart(tmp_path: Path) -> None:
     AlbertModel(config).save_pretrained(tmp_path)
     tiny_models.word_piece().save_pretrained(tmp_path)
     given = network(tmp_path)
-    for name in set(STRATEGIES) - {"full"}:
-        with pytest.raises(ModelError, match=r"one of: full\n") as caught:
+    for name in set(STRATEGIES) - {"full", "few-shot"}:
+        with pytest.raises(ModelError, match=r"one of: full, few-shot\n") as caught:
             strategies.refuse_impossible(STRATEGIES[name], given.model, "albert")
         assert "not kept in a list" in caught.value.given
-    with strategies.applied(given, settings("full"), rows=64, seed=0):
+    with strategies.applied(given, settings("full"), targets=CORPUS["train"].targets, seed=0):
         pass
 
 
@@ -340,7 +340,7 @@ def test_layers_that_are_one_are_not_told_apart(tmp_path: Path) -> None:
 
 
 def test_recipe_registry_and_guide_name_the_same() -> None:
-    assert list(get_args(StrategyName)) == list(STRATEGIES)
+    assert list(get_args(StrategyName)) == [*STRATEGIES, "auto"]
     guide = GUIDE.read_text(encoding="utf-8")
     for name, strategy in STRATEGIES.items():
         assert f"`{name}`" in guide

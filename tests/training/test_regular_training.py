@@ -17,7 +17,8 @@ from tutelage.artifacts.signals import Recording
 from tutelage.compress import vocabulary
 from tutelage.encoding import Reading
 from tutelage.progress import Silent
-from tutelage.recipe import StudentRecipe, TeacherRecipe
+from tutelage.recipe import StudentRecipe
+from tutelage.recipe_teacher import TeacherRecipe
 from tutelage.recipe_training import LabelRecipe, TrainingRecipe
 from tutelage.student import distil, initialise
 from tutelage.student.build import Shape

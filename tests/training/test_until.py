@@ -15,7 +15,7 @@ from tiny_training import Killed, accuracy, fit, killed_at, loss, same, work
 from tutelage.encoding import Reading
 from tutelage.errors import RecipeError
 from tutelage.progress import Silent
-from tutelage.recipe import TeacherRecipe
+from tutelage.recipe_teacher import TeacherRecipe
 from tutelage.tasks import TextClassification, TextRegression
 from tutelage.teacher import load
 from tutelage.training import supervised, until

@@ -8,11 +8,10 @@ from tutelage.artifacts.corpus import Corpus
 from tutelage.artifacts.network import Network
 from tutelage.errors import ModelError
 from tutelage.progress import Progress
-from tutelage.recipe import TeacherRecipe
+from tutelage.recipe_teacher import TeacherRecipe
 from tutelage.teacher import strategies
-from tutelage.training import regular, supervised, until
-
-History = list[dict[str, float]]
+from tutelage.teacher.strategies.base import History, Study
+from tutelage.training import supervised
 
 
 def trains(network: Network, settings: TeacherRecipe, *, fitted: bool) -> bool:
@@ -47,20 +46,8 @@ def fine_tune(
         return []
     if fitted:
         supervised.begin_again(network)
-    with strategies.applied(network, settings, rows=len(corpus["train"]), seed=seed) as prepared:
+    train, strategy = corpus["train"], strategies.STRATEGIES[settings.strategy]
+    with strategies.applied(network, settings, targets=train.targets, seed=seed, fitted=fitted) as prepared:
         if settings.strategy != "full":
-            progress.say(strategies.describe(strategies.STRATEGIES[settings.strategy], prepared, network.model))
-        state = supervised.fit_labels(
-            network,
-            corpus["train"],
-            corpus["validation"],
-            settings,
-            title="Fine-tuning the teacher",
-            seed=seed,
-            folder=folder,
-            progress=progress,
-            regime=prepared.regime,
-            goal=until.goal(settings.until, network.task),
-            lesson=regular.lesson(settings, network.task, corpus["train"].targets),
-        )
-    return state.history
+            progress.say(strategies.describe(strategy, prepared, network.model))
+        return strategy.learn(Study(network, train, corpus["validation"], settings, prepared, seed, folder, progress))

@@ -161,6 +161,14 @@ def finish(network: Network, validation: Split, said: NDArray[np.float32] | None
     head.rescale(network.model, network.task.width, factor=spread / temperature, shift=centre)
 
 
+def score(network: Network, split: Split) -> float:
+    """The headline score of a finished network, higher is better."""
+    metric = network.task.headline
+    predictions = network.task.predict(network.outputs(network.tokenize(split.texts())))
+    found = metric.compute(predictions, split.targets)
+    return found if metric.higher_is_better else -found
+
+
 def calibrated(
     network: Network, outputs: NDArray[Any], targets: NDArray[np.float64]
 ) -> tuple[float, NDArray[np.float64]]:

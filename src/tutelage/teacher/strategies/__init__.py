@@ -6,14 +6,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tutelage.artifacts.network import Network
-from tutelage.errors import ModelError
-from tutelage.recipe import TeacherRecipe
+from tutelage.errors import ModelError, RecipeError
+from tutelage.recipe_teacher import TeacherRecipe
+from tutelage.tasks import Task
 from tutelage.teacher.strategies import (
     adalora,
     adapter,
     bitfit,
+    choose,
     dora,
+    few_shot,
     full,
     gradual,
     head,
@@ -23,24 +29,40 @@ from tutelage.teacher.strategies import (
 )
 from tutelage.teacher.strategies.base import Plan, Prepared, Strategy
 
-_MODULES = (full, last_n, head, gradual, bitfit, lora, dora, adalora, ia3, adapter)
+_MODULES = (full, last_n, head, gradual, bitfit, lora, dora, adalora, ia3, adapter, few_shot)
 STRATEGIES: dict[str, Strategy] = {module.STRATEGY.name: module.STRATEGY for module in _MODULES}
 
 
 @contextmanager
-def applied(network: Network, settings: TeacherRecipe, *, rows: int, seed: int) -> Iterator[Prepared]:
+def applied(
+    network: Network, settings: TeacherRecipe, *, targets: NDArray[np.float64], seed: int, fitted: bool = False
+) -> Iterator[Prepared]:
     """Within the context the network's model learns as its strategy says; afterwards it is a plain model again.
 
-    `rows` is the number of training texts. Raises `ModelError` when the model cannot take the strategy.
+    `targets` (N,) are those of the training texts, `fitted` says whether the head was trained before. Raises
+    `ModelError` when the model cannot take the strategy, `DataError` when the texts cannot.
     """
     strategy, model = STRATEGIES[settings.strategy], network.model
     refuse_impossible(strategy, model, settings.model)
-    steps = settings.epochs * -(-rows // settings.batch_size)
-    prepared = strategy.prepare(model, Plan(settings, seed, steps))
+    prepared = strategy.prepare(model, Plan(settings, seed, network.task, targets, fitted))
     yield prepared
     prepared.merge()
     for parameter in model.parameters():
         parameter.requires_grad_(True)
+
+
+def settled(
+    network: Network, settings: TeacherRecipe, targets: NDArray[np.float64], *, free: int
+) -> tuple[TeacherRecipe, dict[str, Any] | None]:
+    """Settings with a strategy in place of `auto`, and what was chosen and why; else as they are.
+
+    `targets` (N,) are those of the training texts, `free` is memory in bytes.
+    """
+    if settings.strategy != "auto":
+        return settings, None
+    known = choose.facts(network, targets, free=free)
+    taken, why = choose.choose(known, settings, lambda name: not STRATEGIES[name].obstacle(network.model))
+    return settings.taking(taken), choose.told(taken, why, known)
 
 
 def refuse_impossible(strategy: Strategy, model: Any, name: str) -> None:
@@ -52,6 +74,20 @@ def refuse_impossible(strategy: Strategy, model: Any, name: str) -> None:
             f"`teacher.strategy: {strategy.name}` is not possible for {name} ({model.config.model_type}): {obstacle}",
             expected=f"for this architecture one of: {', '.join(possible)}",
             cure="choose one of these, or another `teacher.model`",
+        )
+
+
+def refuse_unfit(settings: TeacherRecipe, task: Task | type[Task]) -> None:
+    """Raise `RecipeError` when a strategy needs classes and the task has none."""
+    strategy = STRATEGIES.get(settings.strategy)
+    if strategy and strategy.only_classes and task.outputs != "scores":
+        fitting = ", ".join(name for name, other in STRATEGIES.items() if not other.only_classes)
+        raise RecipeError(
+            "the recipe",
+            [
+                f"teacher.strategy: {settings.strategy} compares texts of the same class with texts of others, and the "
+                f"labels of {task.name} are no classes; these fit: {fitting}"
+            ],
         )
 
 

@@ -1,13 +1,24 @@
-"""What a strategy is: which weights of a teacher learn, and what becomes of those it adds."""
+"""What a strategy is: which weights of a teacher learn, from what, and what becomes of those it adds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from tutelage.recipe import TeacherRecipe
+import numpy as np
+from numpy.typing import NDArray
+
+from tutelage.artifacts.corpus import Split
+from tutelage.artifacts.network import Network
+from tutelage.progress import Progress
+from tutelage.recipe_teacher import TeacherRecipe
+from tutelage.tasks import Task
+from tutelage.training import regular, supervised, until
 from tutelage.training.regime import Regime
+
+History = list[dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -16,8 +27,16 @@ class Plan:
 
     settings: TeacherRecipe
     seed: int
-    steps: int
-    """Optimizer steps in all, unless patience ends it sooner."""
+    task: Task
+    targets: NDArray[np.float64]
+    """(N,) of the training texts."""
+    fitted: bool = False
+    """Whether the model's head was trained before."""
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps in all, unless patience ends it sooner."""
+        return self.settings.epochs * -(-len(self.targets) // self.settings.batch_size)
 
 
 @dataclass(frozen=True)
@@ -29,6 +48,40 @@ class Prepared:
     """Make the model a plain one again that says the same; in place."""
     note: str = ""
     """What else there is to say of it, one sentence."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A model that was prepared, and what it learns from."""
+
+    network: Network
+    train: Split
+    validation: Split
+    settings: TeacherRecipe
+    prepared: Prepared
+    seed: int
+    folder: Path
+    """Of checkpoints."""
+    progress: Progress
+
+
+def from_labels(study: Study) -> History:
+    """Learn each text's label, as nearly all strategies do; calibrated on validation."""
+    settings, task = study.settings, study.network.task
+    state = supervised.fit_labels(
+        study.network,
+        study.train,
+        study.validation,
+        settings,
+        title="Fine-tuning the teacher",
+        seed=study.seed,
+        folder=study.folder,
+        progress=study.progress,
+        regime=study.prepared.regime,
+        goal=until.goal(settings.until, task),
+        lesson=regular.lesson(settings, task, study.train.targets),
+    )
+    return state.history
 
 
 @dataclass(frozen=True)
@@ -48,4 +101,11 @@ class Strategy:
     obstacle: Callable[[Any], str]
     """Why a model cannot take it, as a phrase; empty when it can."""
     prepare: Callable[[Any, Plan], Prepared]
-    """Make a model ready, in place. Raises `ModelError` when the settings do not fit the model."""
+    """Make a model ready, in place. Raises `ModelError` when the settings do not fit the model, `DataError` when the
+    texts do not."""
+    learn: Callable[[Study], History] = from_labels
+    """Train a prepared model in place, resumably; returns what was noted of every epoch."""
+    reads: Callable[[int, int], int] = lambda rows, _: rows
+    """Texts that are read in an epoch, of (training texts, batch size)."""
+    only_classes: bool = False
+    """It needs texts to be alike or not, which numbers do not say."""

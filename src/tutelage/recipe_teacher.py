@@ -1,0 +1,129 @@
+"""What a teacher is asked for: which model, and how it is made one."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from tutelage.recipe_parts import Count, Name, Positive
+from tutelage.recipe_training import LabelRecipe
+
+StrategyName = Literal[
+    "full", "last-n", "head", "gradual", "bitfit", "lora", "dora", "adalora", "ia3", "adapter", "few-shot", "auto"
+]
+# Peak learning rates where the recipe gives none: the fewer weights learn, the further each may go. Starting points
+# within the ranges of the papers (docs/guide/teachers.md), not tuned.
+_RATES: dict[str, float] = {
+    "gradual": 3e-4,
+    "head": 1e-3,
+    "bitfit": 5e-4,
+    "lora": 5e-4,
+    "dora": 5e-4,
+    "adalora": 1e-3,
+    "ia3": 3e-3,
+    "adapter": 5e-4,
+    "few-shot": 5e-5,
+}
+# What learns from pairs of texts takes no notice of these, which say how an answer follows from a label.
+OF_LABELS = ("label_smoothing", "focal", "mixup", "r_drop", "fgm", "freelb", "until")
+# Epochs at most for a teacher that is to reach a level.
+_MOST_EPOCHS = 10
+# Strategies known by name that no folder could deliver.
+_NOT_PLAIN = {
+    "prefix": "keys and values in front of every layer",
+    "prompt": "vectors in front of every text",
+}
+
+
+class TeacherRecipe(LabelRecipe):
+    """The large model."""
+
+    model: str = Field("minilm", description="'minilm' (packaged), a local folder, or a hub id")
+    models: Annotated[list[Name], Field(min_length=2)] | None = Field(
+        None, description="several of these: each is made ready, and the one that teaches most is taken; null: `model`"
+    )
+    fine_tune: Literal["auto"] | bool = Field(
+        "auto", description="auto: train unless the model already has a head for exactly these labels"
+    )
+    strategy: StrategyName = Field(
+        "full",
+        description="which weights learn, and from what; auto: by the number of labels, the model and the "
+        "memory: docs/guide/teachers.md",
+    )
+    layers: Count | None = Field(None, description="with `strategy: last-n`: how many of the last layers learn")
+    epochs: Count = Field(2, description="passes over the training data")
+    learning_rate: Positive = Field(
+        1e-4, description="peak learning rate; left out, the strategy's own (this one: full and last-n)"
+    )
+
+    until: Annotated[dict[Name, float], Field(min_length=1)] | None = Field(
+        None,
+        description="stop at the first epoch whose validation reaches these levels of the task's metrics, such as "
+        "`{accuracy: 0.9}`; `epochs`, then 10 where it is left out, are the most",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_time(cls, value: Any) -> Any:
+        """A level that is to be reached may take longer than what suffices otherwise."""
+        if isinstance(value, dict) and value.get("until") is not None and "epochs" not in value:
+            return {**value, "epochs": _MOST_EPOCHS}
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_a_rate(cls, value: Any) -> Any:
+        strategy = value.get("strategy") if isinstance(value, dict) else None
+        if isinstance(strategy, str) and strategy in _RATES and "learning_rate" not in value:
+            return {**value, "learning_rate": _RATES[strategy]}
+        return value
+
+    @field_validator("strategy", mode="before")
+    @classmethod
+    def _is_plain(cls, value: Any) -> Any:
+        if isinstance(value, str) and value in _NOT_PLAIN:
+            raise ValueError(
+                f"{value!r} adds {_NOT_PLAIN[value]}, which no plain model folder can hold, and the teacher must be "
+                "one; lora, ia3 and adapter train few weights too and merge without a trace"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _has_one_list(self) -> TeacherRecipe:
+        if self.models is not None and self.model != type(self).model_fields["model"].default:
+            raise ValueError("give either `model` or `models`, not both")
+        if self.models is not None and len(set(self.models)) < len(self.models):
+            raise ValueError("`models` names a model twice")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_averaged(self) -> TeacherRecipe:
+        if self.strategy == "adalora" and (self.ema or self.swa):
+            raise ValueError("`strategy: adalora` switches directions off, and an average would switch them on again")
+        return self
+
+    @model_validator(mode="after")
+    def _compares_pairs(self) -> TeacherRecipe:
+        given = [f"`{key}`" for key in OF_LABELS if getattr(self, key)]
+        if self.strategy == "few-shot" and given:
+            raise ValueError(
+                f"{' and '.join(given)} would do nothing with `strategy: few-shot`, which learns from pairs of texts: "
+                "leave them out, or choose another strategy"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _says_how_many_layers(self) -> TeacherRecipe:
+        if self.strategy == "last-n" and self.layers is None:
+            raise ValueError("with `strategy: last-n`, give `layers`: how many of the last layers learn")
+        if self.strategy != "last-n" and self.layers is not None:
+            raise ValueError(f"`layers` belongs to `strategy: last-n`; the strategy is {self.strategy}")
+        return self
+
+    def taking(self, strategy: StrategyName) -> TeacherRecipe:
+        """The same with a strategy in place of `auto`, at its own learning rate where no other than the default was
+        given."""
+        default: float = type(self).model_fields["learning_rate"].default
+        rate = _RATES.get(strategy, default) if self.learning_rate == default else self.learning_rate
+        return self.model_copy(update={"strategy": strategy, "learning_rate": rate})
