@@ -128,18 +128,16 @@ def test_the_choice_is_said_and_kept_with_its_reason(few: None, bert: Path, tmp_
     assert not given.folder.choices()
 
 
-def test_more_rows_make_another_teacher_and_less_memory_does_not(
-    few: None, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_more_rows_make_another_teacher_and_less_memory_does_not(few: None, bert: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     first = school(bert, out, 16, strategy="auto").teacher()
 
     class Memory:
         available = 1000
 
-    monkeypatch.setattr(teachers.psutil, "virtual_memory", lambda: Memory)
-    assert school(bert, out, 16, strategy="auto").teacher()[0] == first[0]
-    monkeypatch.undo()
+    with pytest.MonkeyPatch.context() as scarce:
+        scarce.setattr(teachers.psutil, "virtual_memory", lambda: Memory)
+        assert school(bert, out, 16, strategy="auto").teacher()[0] == first[0]
     more = school(bert, out, 24, strategy="auto")
     second = more.teacher()
     assert (layers(first), layers(second)) == (1, 0)
