@@ -31,6 +31,7 @@ SHARED = {
     "pretrain_recipe",
     "progress",
     "recipe",
+    "recipe_data",
     "recipe_matching",
     "recipe_parts",
     "recipe_training",

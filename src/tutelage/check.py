@@ -81,7 +81,7 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
         with shown.bar("Trying a few steps", 2) as bar:
             tokens = teacher.tokenize(corpus["train"].texts())
             trains = fine_tune.trains(teacher, recipe.teacher, fitted=fitted)
-            with _ready(teacher, recipe, rows=len(tokens), trains=trains):
+            with _ready(teacher, recipe, rows=corpus["train"].drawn, trains=trains):
                 costs = [_cost(teacher, tokens, recipe.teacher)]
             bar.advance()
             student, kept = _student(corpus, teacher, shape, recipe)
@@ -179,23 +179,25 @@ def _estimate(
     settings = stages.together(recipe.student)
     per_row = float(np.mean(tokens.lengths))
     rows = {name: len(split) for name, split in corpus.splits.items()}
-    labelled, several = rows["train"] * per_row, len(recipe.teacher.models or [recipe.teacher.model])
-    transfer = labelled + rows.get("unlabelled", 0) * per_row
+    several = len(recipe.teacher.models or [recipe.teacher.model])
+    # What an epoch draws, and every text once.
+    labelled, read = corpus["train"].drawn * per_row, rows["train"] * per_row
+    unlabelled = rows.get("unlabelled", 0) * per_row
     judged = (rows["validation"] + rows["test"]) * per_row
-    once = labelled * teacher.reading if teacher.kept else 0.0
+    once = read * teacher.reading if teacher.kept else 0.0
     seconds = {
         "teacher": several * (once + recipe.teacher.epochs * labelled * teacher.training) if trains else 0.0,
-        "signals": transfer * teacher.reading,
-        "student": settings.epochs * transfer * student.training,
+        "signals": (read + unlabelled) * teacher.reading,
+        "student": settings.epochs * (labelled + unlabelled) * student.training,
         "control": settings.epochs * labelled * student.training if settings.control else 0.0,
         "evaluation": _EVALUATION + judged * (teacher.reading + 2 * student.reading),
     }
     if recipe.student.searches:
         seconds["student"] = max(seconds["student"], 1.5 * max(seconds["teacher"], 3 * seconds["signals"]))
     parts = ", ".join(f"{name} {_duration(value)}" for name, value in seconds.items() if value)
-    states = (labelled + rows["validation"] * per_row) * teacher.kept
+    states = (read + rows["validation"] * per_row) * teacher.kept
     copies = _COPIES * len(stages.of(recipe.student)) + 3
-    disk = (_COPIES + 2) * teacher.size + copies * student.size + states + transfer * a_token
+    disk = (_COPIES + 2) * teacher.size + copies * student.size + states + (read + unlabelled) * a_token
     memory = psutil.Process().memory_info().rss + (2 * teacher.size if trains else 0)
     free = psutil.disk_usage(str(_existing(Path(recipe.output).absolute()))).free
     lines = [

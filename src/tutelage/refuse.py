@@ -24,7 +24,7 @@ def unfit(recipe: Recipe, task: Task | type[Task]) -> None:
         # What a task measures is known when its labels are.
         lambda: until.goal(recipe.teacher.until, task) if isinstance(task, Task) else None,
     ]
-    problems: list[str] = []
+    problems = _label_maps(recipe, task)
     for look in looks:
         try:
             look()
@@ -32,6 +32,19 @@ def unfit(recipe: Recipe, task: Task | type[Task]) -> None:
             problems += error.problems
     if problems:
         raise RecipeError("the recipe", problems)
+
+
+def _label_maps(recipe: Recipe, task: Task | type[Task]) -> list[str]:
+    """What of the labels that others' are mapped to can be no label of the task."""
+    problems = []
+    for number, other in enumerate(recipe.data.more or []):
+        for theirs, ours in (other.labels or {}).items():
+            try:
+                if ours is not None:
+                    task.parse(ours)
+            except ValueError as error:
+                problems.append(f"data.more.{number}.labels.{theirs}: {error}")
+    return problems
 
 
 def other_tokens(settings: StudentRecipe, teacher: Network, corpus: Corpus) -> None:

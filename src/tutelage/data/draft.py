@@ -9,7 +9,8 @@ import yaml
 from pydantic import BaseModel
 
 from tutelage.data.inspect import Guess
-from tutelage.recipe import DataRecipe, Recipe, StudentRecipe, TeacherRecipe
+from tutelage.recipe import Recipe, StudentRecipe, TeacherRecipe
+from tutelage.recipe_data import DataRecipe
 
 _COLUMN = 42  # where comments start
 

@@ -38,9 +38,9 @@ def write_splits(folder: Path, parts: Mapping[str, Part], sources: Sequence[str]
     names = pa.array(list(sources), pa.string())
     total = hashlib.sha256(_SCHEMA_VERSION)
     digests: dict[str, bytes] = {}
-    for part in parts.values():
+    for role, part in parts.items():
         with ExitStack() as stack:
-            present = [name for name in SPLITS if (part.split == name).any()]
+            present = [name for name in dict.fromkeys([*SPLITS, role]) if (part.split == name).any()]
             files = {name: _SplitFile(folder, name, stack) for name in present}
             _write_part(part, files, names)
             digests |= {name: file.digest.digest() for name, file in files.items()}

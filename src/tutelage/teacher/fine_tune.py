@@ -47,12 +47,13 @@ def fine_tune(
         return []
     if fitted:
         supervised.begin_again(network)
-    with strategies.applied(network, settings, rows=len(corpus["train"]), seed=seed) as prepared:
+    train = corpus["train"]
+    with strategies.applied(network, settings, rows=train.drawn, seed=seed) as prepared:
         if settings.strategy != "full":
             progress.say(strategies.describe(strategies.STRATEGIES[settings.strategy], prepared, network.model))
         state = supervised.fit_labels(
             network,
-            corpus["train"],
+            train,
             corpus["validation"],
             settings,
             title="Fine-tuning the teacher",
@@ -61,6 +62,6 @@ def fine_tune(
             progress=progress,
             regime=prepared.regime,
             goal=until.goal(settings.until, network.task),
-            lesson=regular.lesson(settings, network.task, corpus["train"].targets),
+            lesson=regular.lesson(settings, network.task, train.targets[train.epoch(0)]),
         )
     return state.history
