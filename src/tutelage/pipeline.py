@@ -201,7 +201,10 @@ class _Story:
         facts = machine.describe(threads=cast.threads)
         control = cast.control is not None
         search = cast.search and cast.search.model_dump()
-        fingerprint = storage.fingerprint_of(cast.made.name, control, self.recipe.evaluate.model_dump(), facts, search)
+        others = {name: split.fingerprint for name, split in cast.corpus.others.items()}
+        fingerprint = storage.fingerprint_of(
+            cast.made.name, control, self.recipe.evaluate.model_dump(), facts, search, *([others] if others else [])
+        )
         if self.folder.done("evaluate", fingerprint, self.folder.measurements) is None:
             started = time.monotonic()
             measurements = proof.prove(cast, facts, self.progress)

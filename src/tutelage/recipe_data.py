@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -60,6 +61,17 @@ class MoreRecipe(OtherRecipe):
     )
 
 
+class AlsoTestRecipe(OtherRecipe):
+    """Another domain or language that every model is measured on; nothing is learned or chosen from it."""
+
+    name: Name | None = Field(None, description="what the tables call it; null: the name of the file")
+
+    @property
+    def title(self) -> str:
+        """What the tables call it."""
+        return self.name or PurePath(self.source[0].partition(":")[0]).name.partition(".")[0] or self.source[0]
+
+
 class DataRecipe(Part):
     """Where the texts and labels are, and how they are made ready."""
 
@@ -78,6 +90,9 @@ class DataRecipe(Part):
         1.0,
         description="with `more`: sets are drawn in proportion to weight * rows ** (1 / this); larger: a large set "
         "counts for less",
+    )
+    also_test: Annotated[list[AlsoTestRecipe], Field(min_length=1)] | None = Field(
+        None, description="other domains or languages that every model is measured on too, beside the test"
     )
     group: str | None = Field(None, description="column whose equal values stay in one split")
     validation_share: Share = Field(0.1, description="share of train that becomes validation, if none is given")
@@ -100,6 +115,14 @@ class DataRecipe(Part):
     def _samples_something(self) -> DataRecipe:
         if self.more is None and self.sampling_temperature != 1:
             raise ValueError("`sampling_temperature` would do nothing without `more`: give it, or leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _names_each_test_once(self) -> DataRecipe:
+        titles = [other.title for other in self.also_test or []]
+        twice = sorted({title for title in titles if titles.count(title) > 1})
+        if twice:
+            raise ValueError(f"two sets of `also_test` are called {' and '.join(twice)}: give each a `name` of its own")
         return self
 
     @property

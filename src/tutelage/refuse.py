@@ -10,6 +10,7 @@ from tutelage.artifacts.network import Network
 from tutelage.compress import vocabulary
 from tutelage.errors import RecipeError
 from tutelage.recipe import Recipe, StudentRecipe
+from tutelage.recipe_data import OtherRecipe
 from tutelage.student import curriculum, distil, losses
 from tutelage.tasks import Task
 from tutelage.training import regular, until
@@ -37,13 +38,16 @@ def unfit(recipe: Recipe, task: Task | type[Task]) -> None:
 def _label_maps(recipe: Recipe, task: Task | type[Task]) -> list[str]:
     """What of the labels that others' are mapped to can be no label of the task."""
     problems = []
-    for number, other in enumerate(recipe.data.more or []):
+    data = recipe.data
+    others: dict[str, OtherRecipe] = {f"{MORE}{number}": other for number, other in enumerate(data.more or [])}
+    others |= {f"{ALSO}{number}": other for number, other in enumerate(data.also_test or [])}
+    for key, other in others.items():
         for theirs, ours in (other.labels or {}).items():
             try:
                 if ours is not None:
                     task.parse(ours)
             except ValueError as error:
-                problems.append(f"data.more.{number}.labels.{theirs}: {error}")
+                problems.append(f"data.{key}.labels.{theirs}: {error}")
     return problems
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,8 @@ SCHEMA = pa.schema(
 )
 DESCRIPTION = "corpus.json"
 SPLITS = ("train", "validation", "judge", "test", "unlabelled")
+MORE, ALSO = "more.", "also_test."
+"""What the files of further data sets are called, a number behind it: to train on, and to measure on."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ class Split:
 class Corpus:
     """All splits of a run; further data sets to train on are part of `train`, behind the user's own rows.
 
-    `fingerprint` changes when any text, label, order or split does. `health` is JSON: see `data.health`.
+    `fingerprint` changes when any text, label, order or split does; `others` do not count. `health` is JSON: see
+    `data.health`.
     """
 
     folder: Path
@@ -92,6 +95,8 @@ class Corpus:
     splits: Mapping[str, Split]
     fingerprint: str
     health: Mapping[str, Any]
+    others: Mapping[str, Split] = field(default_factory=dict)
+    """Other domains or languages by name: measured on, and nothing else."""
 
     @classmethod
     def load(cls, folder: Path) -> Corpus:
@@ -102,7 +107,7 @@ class Corpus:
             with pa.memory_map(str(folder / f"{name}.arrow")) as source:
                 tables[name] = pa.ipc.open_file(source).read_all()
         splits = {name: Split(name, table) for name, table in tables.items() if name in SPLITS}
-        if further := [table for name, table in tables.items() if name not in SPLITS]:
+        if further := [table for name, table in tables.items() if name.startswith(MORE)]:
             train = pa.concat_tables([tables["train"], *further])
             splits["train"] = Split("train", train, Mixture.from_dict(description["mixture"]))
         return cls(
@@ -111,6 +116,7 @@ class Corpus:
             splits,
             str(description["fingerprint"]),
             description["health"],
+            {title: Split(title, tables[name]) for name, title in description.get("others", {}).items()},
         )
 
     def __getitem__(self, split: str) -> Split:

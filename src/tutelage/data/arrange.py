@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tutelage.artifacts.corpus import ALSO, MORE
 from tutelage.data import split as splitting
 from tutelage.data.given import OWN, NoEntry
 from tutelage.data.spool import Spool
@@ -115,12 +117,13 @@ def _listed(labels: Counter[str]) -> str:
 
 def _refuse_empty(parts: Mapping[str, Part]) -> None:
     for role, part in parts.items():
-        if role not in OWN and not (part.split == role).any():
-            counts = ", ".join(f"{count:,} {name}" for name, count in part.counts.items() if count)
+        rows, least = int((part.split == role).sum()), FEWEST_ROWS if role.startswith(ALSO) else 1
+        if role not in OWN and rows < least:
+            dropped = ", ".join(f"{count:,} {name}" for name, count in part.counts.items() if count)
             raise DataError(
-                f"{role} has no usable rows{f': {counts}' if counts else ''}",
-                expected="labelled texts that your own data does not hold",
-                cure=f"give another file as `data.{role}`, or correct `data.{role}.labels`",
+                f"{role} has {f'only {rows:,}' if rows else 'no'} usable rows" + (f" ({dropped})" if dropped else ""),
+                expected=f"at least {least} with a text that other data of this run does not hold",
+                cure=f"give another file as `data.{role}`, or look at `data.{role}.labels`",
             )
 
 
@@ -131,7 +134,10 @@ def cure_of(role: str) -> str:
 
 
 def _refuse_leaks(parts: Mapping[str, Part], ids: Mapping[str, NDArray[np.int64]]) -> None:
-    for role, other in (("test", "train"), ("test", "validation"), ("validation", "train")):
+    elsewhere = [role for role in parts if role.startswith(ALSO)]
+    seen = [role for role in parts if role != "test" and role not in elsewhere]
+    pairs = [("test", "train"), ("test", "validation"), ("validation", "train"), *itertools.product(elsewhere, seen)]
+    for role, other in pairs:
         if role in parts and other in parts and len(ids[role]):
             shared = int(np.isin(ids[role], ids[other]).sum())
             if shared > _SAME * len(ids[role]):
@@ -153,17 +159,21 @@ def _drop_duplicates(part: Part, ids: NDArray[np.int64]) -> None:
 def _drop_overlap(parts: Mapping[str, Part], ids: Mapping[str, NDArray[np.int64]], *, own: bool) -> None:
     """Each text stays in the most precious set that holds it: test, validation, train, further sets, unlabelled.
 
-    Without `own`, only further sets give way: what the user's own data holds is never learned from elsewhere.
+    Without `own`, only further sets give way: what the user's own data holds is never learned from elsewhere. What is
+    only measured on besides gives way to everything: with it or without, a run learns the same.
     """
     taken = np.empty(0, dtype=np.int64)
-    for role in ("test", "validation", "train", *(role for role in parts if role not in OWN), "unlabelled"):
+    more = [role for role in parts if role.startswith(MORE)]
+    elsewhere = [role for role in parts if role.startswith(ALSO)]
+    for role in ("test", "validation", "train", *more, "unlabelled", *elsewhere):
         if role in parts:
             part = parts[role]
             if own or role not in OWN:
                 shared = np.isin(ids[role], taken) & (part.split != "")
                 part.split[shared] = ""
                 part.counts["overlap"] = int(shared.sum())
-            taken = np.concatenate([taken, ids[role]])
+            if role not in elsewhere:
+                taken = np.concatenate([taken, ids[role]])
 
 
 def _make_missing(task: Task, parts: Mapping[str, Part], data: DataRecipe, *, judged: bool, seed: int) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from tutelage.artifacts.corpus import ALSO, MORE
 from tutelage.data.read import Columns
 from tutelage.recipe_data import DataRecipe, Label, OtherRecipe
 
 OWN = ("train", "validation", "test", "unlabelled")
-MORE = "more."
 
 
 class NoEntry(NamedTuple):
@@ -24,7 +24,7 @@ class Given:
     """A data set."""
 
     role: str
-    """One of `OWN`, or `more.0` and so on: with `data.` in front, its key in the recipe."""
+    """One of `OWN`, or `more.0`, `also_test.0` and so on: with `data.` in front, its key in the recipe."""
     sources: list[str]
     columns: Columns
     keys: Columns
@@ -52,6 +52,9 @@ def given(data: DataRecipe) -> dict[str, Given]:
     for number, other in enumerate(data.more or []):
         role = f"{MORE}{number}"
         found[role] = _other(role, other, data, "train")
+    for number, test in enumerate(data.also_test or []):
+        role = f"{ALSO}{number}"
+        found[role] = _other(role, test, data, "test")
     return found
 
 

@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tutelage.artifacts.corpus import SPLITS
+from tutelage.artifacts.corpus import MORE, SPLITS
 from tutelage.artifacts.mixture import Mixture
 from tutelage.data.arrange import Part
-from tutelage.data.given import MORE, OWN
 from tutelage.data.quarantine import Quarantine
 from tutelage.recipe_data import DataRecipe
 from tutelage.tasks import Task
@@ -49,10 +48,11 @@ def measure(
                 splits[name] = _split(task, part, rows, name)
                 if name == "train":
                     warnings += task.warnings(part.targets[rows])
-    further = [role for role in parts if role not in OWN]
-    for role, drawn in zip(further, mixture.drawn[1:] if mixture else [], strict=bool(mixture)):
+    more = [role for role in parts if role.startswith(MORE)]
+    for role, drawn in zip(more, mixture.drawn[1:] if mixture else [], strict=bool(mixture)):
         splits[role]["drawn"] = drawn
-    ordered = {name: splits[name] for name in ("train", *further, *SPLITS[1:]) if name in splits}
+    order = dict.fromkeys(["train", *more, *SPLITS, *parts])
+    ordered = {name: splits[name] for name in order if name in splits}
     warnings += _warnings(ordered, roles, parts, data)
     return {"splits": ordered, "roles": roles, "warnings": warnings}
 

@@ -12,7 +12,7 @@ from tutelage.recipe import Recipe
 
 # Up to so many bytes, half a second's reading, a file is known by its content; else by size and time.
 _SMALL = 256 << 20
-_LATER = ("more", "sampling_temperature")
+_LATER = ("more", "sampling_temperature", "also_test")
 
 
 def fingerprint_sources(recipe: Recipe) -> str:

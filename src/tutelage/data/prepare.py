@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from tutelage import storage
-from tutelage.artifacts.corpus import DESCRIPTION, Corpus
+from tutelage.artifacts.corpus import ALSO, DESCRIPTION, MORE, Corpus
 from tutelage.artifacts.mixture import Mixture
 from tutelage.data.arrange import Part, arrange, cure_of
 from tutelage.data.clean import clean_label, clean_text, content_key
-from tutelage.data.given import MORE, Given, NoEntry, given
+from tutelage.data.given import Given, NoEntry, given
 from tutelage.data.health import measure
 from tutelage.data.identity import fingerprint_sources
 from tutelage.data.quarantine import FILE, Quarantine, quarantine
@@ -58,6 +58,7 @@ def prepare(recipe: Recipe, folder: Path, progress: Progress, *, left_at: Path |
         description = {
             "task": task.to_dict(),
             "splits": list(health["splits"]),
+            "others": {f"{ALSO}{number}": other.title for number, other in enumerate(data.also_test or [])},
             "mixture": mixture and mixture.as_dict(),
             "fingerprint": storage.fingerprint_of(fingerprint, mixture.as_dict()) if mixture else fingerprint,
             "health": health,
