@@ -41,7 +41,7 @@ SHARED = {
 }
 """Modules that every room may import; they import no room but the foundation."""
 COMPOSERS = {
-    *("pipeline", "pretraining", "workshop", "climb", "proof", "refuse", "teachers"),
+    *("pipeline", "pretraining", "workshop", "climb", "proof", "refuse", "teachers", "first_task"),
     *("check", "cli", "demo", "__init__", "__main__"),
 }
 """The only modules that put rooms together."""

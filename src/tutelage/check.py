@@ -15,8 +15,8 @@ import numpy as np
 import psutil
 import torch
 
+from tutelage import first_task, refuse
 from tutelage import recipe as recipes
-from tutelage import refuse
 from tutelage.artifacts.batch import plan
 from tutelage.artifacts.corpus import Corpus
 from tutelage.artifacts.network import Network, forward
@@ -70,6 +70,9 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
     with _quarantined() as (folder, left_at), _threads(recipe):
         corpus = prepare(recipe, folder / "corpus", shown, left_at=left_at)
         refuse.unfit(recipe, corpus.task)
+        first = None
+        if recipe.teacher.first is not None:
+            first = first_task.corpus_of(recipe, recipe.teacher.first, corpus, folder / "first", shown)
         read = reading(recipe.data.max_tokens, recipe.data.long_text)
         # Of several teachers the first is tried last, and stands for all.
         for model in reversed(recipe.teacher.models or [recipe.teacher.model]):
@@ -80,7 +83,8 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
             refuse.other_tokens(recipe.student, teacher, corpus)
         with shown.bar("Trying a few steps", 2) as bar:
             tokens = teacher.tokenize(corpus["train"].texts())
-            trains = fine_tune.trains(teacher, recipe.teacher, fitted=fitted)
+            trains = fine_tune.trains(teacher, recipe.teacher, fitted=fitted) or first is not None
+            before = 0.0 if first is None else _first_seconds(recipe, first, teacher)
             with _ready(teacher, recipe, rows=corpus["train"].drawn, trains=trains):
                 costs = [_cost(teacher, tokens, recipe.teacher)]
             bar.advance()
@@ -88,11 +92,15 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
             costs.append(_cost(student, tokens_of(student, corpus), recipe.student))
             bar.advance()
         lines = [f"{recipe.task}: the recipe is sound.", "", *describe(corpus.health), ""]
+        if first is not None:
+            lines += ["the first task:", *describe(first.health), ""]
         lines += [
             f"teacher: {teacher.describe('fp32')}, {'fine-tuned' if trains else 'used as it is'}",
             _shape_line(recipe, shape, kept),
             "",
-            *_estimate(recipe, corpus, tokens, costs, trains=trains, a_token=_recorded(recipe, shape, teacher)),
+            *_estimate(
+                recipe, corpus, tokens, costs, trains=trains, a_token=_recorded(recipe, shape, teacher), before=before
+            ),
         ]
     return lines
 
@@ -173,7 +181,7 @@ def _fastest(work: Callable[[], None]) -> float:
 
 
 def _estimate(
-    recipe: Recipe, corpus: Corpus, tokens: Tokens, costs: list[Cost], *, trains: bool, a_token: int
+    recipe: Recipe, corpus: Corpus, tokens: Tokens, costs: list[Cost], *, trains: bool, a_token: int, before: float
 ) -> list[str]:
     teacher, student = costs
     settings = stages.together(recipe.student)
@@ -183,9 +191,10 @@ def _estimate(
     # What an epoch draws, and every text once.
     labelled, read = corpus["train"].drawn * per_row, rows["train"] * per_row
     unlabelled = rows.get("unlabelled", 0) * per_row
-    judged = (rows["validation"] + rows["test"]) * per_row
+    judged = (rows["validation"] + rows["test"] + sum(map(len, corpus.others.values()))) * per_row
     once = read * teacher.reading if teacher.kept else 0.0
     seconds = {
+        "first task": several * before,
         "teacher": several * (once + recipe.teacher.epochs * labelled * teacher.training) if trains else 0.0,
         "signals": (read + unlabelled) * teacher.reading,
         "student": settings.epochs * (labelled + unlabelled) * student.training,
@@ -208,6 +217,14 @@ def _estimate(
     if disk > free:
         lines.append("warning: the disk has too little room")
     return lines
+
+
+def _first_seconds(recipe: Recipe, first: Corpus, teacher: Network) -> float:
+    """What learning the first task takes, from a few of its steps, in seconds."""
+    assert recipe.teacher.first is not None
+    settings = first_task.settings_of(recipe.teacher, recipe.teacher.first)
+    tokens = tokens_of(teacher, first)
+    return settings.epochs * float(tokens.lengths.sum()) * _cost(teacher, tokens, settings).training
 
 
 def _recorded(recipe: Recipe, shape: Shape, teacher: Network) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from tutelage.artifacts.corpus import Corpus
+from tutelage.artifacts.corpus import ALSO, MORE, Corpus
 from tutelage.artifacts.network import Network
 from tutelage.compress import vocabulary
 from tutelage.errors import RecipeError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,12 +37,19 @@ class Part:
 
 
 def arrange(
-    task: Task, spools: Mapping[str, Spool], data: DataRecipe, *, judged: bool = False, seed: int
+    task: Task,
+    spools: Mapping[str, Spool],
+    data: DataRecipe,
+    *,
+    wanted: Sequence[str],
+    apart: NDArray[np.void] | None = None,
+    seed: int,
 ) -> dict[str, Part]:
     """Decide about every row. Raises `DataError` for an unknown label, a leaking test, or too few rows.
 
-    With `judged` a share of train is kept aside for judging the candidates of a search: validation cannot, since
-    every candidate was chosen on it.
+    `wanted` are the splits there must be beside train. For `judge`, a share of train is kept aside for judging the
+    candidates of a search: validation cannot, since every candidate was chosen on it. Texts whose keys are `apart`
+    (N,) are left out.
     """
     targets = _all_targets(task, spools)
     parts = {
@@ -55,8 +62,10 @@ def arrange(
         if data.deduplicate:
             _drop_duplicates(part, ids[role])
     _drop_overlap(parts, ids, own=data.deduplicate)
-    _make_missing(task, parts, data, judged=judged, seed=seed)
-    for name in ("train", "validation", "test", *(["judge"] if judged else [])):
+    if apart is not None:
+        _drop_apart(parts, apart)
+    _make_missing(task, parts, data, wanted=wanted, seed=seed)
+    for name in ("train", *wanted):
         rows = sum(int((part.split == name).sum()) for part in parts.values())
         if rows < FEWEST_ROWS:
             raise _too_few(name, rows)
@@ -176,13 +185,18 @@ def _drop_overlap(parts: Mapping[str, Part], ids: Mapping[str, NDArray[np.int64]
                 taken = np.concatenate([taken, ids[role]])
 
 
-def _make_missing(task: Task, parts: Mapping[str, Part], data: DataRecipe, *, judged: bool, seed: int) -> None:
+def _drop_apart(parts: Mapping[str, Part], apart: NDArray[np.void]) -> None:
+    for part in parts.values():
+        shared = np.isin(part.spool.keys, apart) & (part.split != "")
+        part.split[shared] = ""
+        part.counts["overlap"] += int(shared.sum())
+
+
+def _make_missing(task: Task, parts: Mapping[str, Part], data: DataRecipe, *, wanted: Sequence[str], seed: int) -> None:
     part = parts["train"]
     kept = np.flatnonzero(part.split == "train")
-    given = {"test": data.test_share, "validation": data.validation_share}
-    if judged:
-        given["judge"] = data.judge_share
-    shares = {name: share for name, share in given.items() if name not in parts}
+    given = {"test": data.test_share, "validation": data.validation_share, "judge": data.judge_share}
+    shares = {name: share for name, share in given.items() if name in wanted and name not in parts}
     if not shares:
         return
     for name, share in shares.items():

@@ -40,10 +40,10 @@ class Given:
         return self.columns.label is not None
 
 
-def given(data: DataRecipe) -> dict[str, Given]:
-    """All data sets of a recipe by their role, in the order in which they are read."""
+def given(data: DataRecipe, *, key: str = "data") -> dict[str, Given]:
+    """All data sets of a part of a recipe, called `key`, by their role, in the order in which they are read."""
     found = {}
-    keys = Columns("data.text", "data.label", "data.group")
+    keys = Columns(f"{key}.text", f"{key}.label", f"{key}.group")
     for role in OWN:
         if sources := getattr(data, role):
             label = None if role == "unlabelled" else data.label

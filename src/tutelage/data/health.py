@@ -112,7 +112,7 @@ def _warnings(
 ) -> list[str]:
     found = []
     train = sum(split["rows"] for name, split in splits.items() if name == "train" or name.startswith(MORE))
-    test = splits["test"]["rows"]
+    test = splits["test"]["rows"] if "test" in splits else _SMALL_TEST
     if train < _SMALL_TRAIN:
         found.append(f"only {train:,} training rows: more labelled rows will help more than any setting")
     if test < _SMALL_TEST:

@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tutelage import storage
 from tutelage.artifacts.corpus import ALSO, DESCRIPTION, MORE, Corpus
 from tutelage.artifacts.mixture import Mixture
@@ -30,17 +33,28 @@ from tutelage.tasks import TASKS, Task
 
 __all__ = ["fingerprint_sources", "prepare"]
 
+Keys = NDArray[np.void]
 _STEP = 1000  # rows between two signs of life
 
 
-def prepare(recipe: Recipe, folder: Path, progress: Progress, *, left_at: Path | None = None) -> Corpus:
+def prepare(
+    recipe: Recipe,
+    folder: Path,
+    progress: Progress,
+    *,
+    left_at: Path | None = None,
+    apart: Keys | None = None,
+    tested: bool = True,
+    key: str = "data",
+) -> Corpus:
     """Make the corpus of a recipe in `folder`, whole or not at all.
 
     Bad rows are listed in `quarantine.jsonl` there. When the data cannot be used, a `DataError` says why, and
-    the list is left at `left_at` (default: beside `folder`).
+    the list is left at `left_at` (default: beside `folder`). Texts whose keys are `apart` (N,) are left out; without
+    `tested` there is no test. `key` is what the recipe calls this part of it.
     """
     left_at = left_at or folder.parent / FILE
-    data, named = recipe.data, given(recipe.data)
+    data, named = recipe.data, given(recipe.data, key=key)
     _refuse_same_file(named)
     names = list(dict.fromkeys(source for one in named.values() for source in one.sources))
     with storage.whole_folder(folder) as partial:
@@ -49,7 +63,8 @@ def prepare(recipe: Recipe, folder: Path, progress: Progress, *, left_at: Path |
             spools = {role: reader.spool(one, partial, progress) for role, one in named.items()}
             reader.refuse(left_at)
             task = TASKS[recipe.task].fit(spools["train"].labels)
-            parts = arrange(task, spools, data, judged=recipe.student.searches, seed=recipe.seed)
+            wanted = ["validation"] + ["test"] * tested + ["judge"] * recipe.student.searches
+            parts = arrange(task, spools, data, wanted=wanted, apart=apart, seed=recipe.seed)
         mixture = _mixture(parts, data, recipe.seed)
         fingerprint = write_splits(partial, parts, names)
         health = measure(task, parts, bad, data, mixture)

@@ -36,6 +36,7 @@ def fine_tune(
     seed: int,
     folder: Path,
     progress: Progress,
+    title: str = "Fine-tuning the teacher",
 ) -> History:
     """Fine-tune on the training split by the recipe's strategy, in place; calibrate on validation.
 
@@ -56,7 +57,7 @@ def fine_tune(
             train,
             corpus["validation"],
             settings,
-            title="Fine-tuning the teacher",
+            title=title,
             seed=seed,
             folder=folder,
             progress=progress,
