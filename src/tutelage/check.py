@@ -72,7 +72,7 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
         refuse.unfit(recipe, corpus.task)
         first = None
         if recipe.teacher.first is not None:
-            first = first_task.corpus_of(recipe, recipe.teacher.first, corpus, folder / "first", shown)
+            first = first_task.corpus_of(recipe, recipe.teacher.first, corpus, folder / "first", shown, left_at=left_at)
         read = reading(recipe.data.max_tokens, recipe.data.long_text)
         # Of several teachers the first is tried last, and stands for all.
         for model in reversed(recipe.teacher.models or [recipe.teacher.model]):

@@ -51,10 +51,19 @@ class Learned:
         return self.task.to_dict() == task.to_dict()
 
 
-def corpus_of(recipe: Recipe, first: FirstRecipe, final: Corpus, folder: Path, progress: Progress) -> Corpus:
+def corpus_of(
+    recipe: Recipe,
+    first: FirstRecipe,
+    final: Corpus,
+    folder: Path,
+    progress: Progress,
+    *,
+    left_at: Path | None = None,
+) -> Corpus:
     """The rows of the first task, without any text that the final one is judged on. Raises `DataError`."""
     with _called():
-        return prepare(_alone(recipe, first), folder, progress, apart=_judged(final), tested=False, key=_KEY)
+        alone, apart = _alone(recipe, first), _judged(final)
+        return prepare(alone, folder, progress, left_at=left_at, apart=apart, tested=False, key=_KEY)
 
 
 def settings_of(teacher: TeacherRecipe, first: FirstRecipe) -> TeacherRecipe:
@@ -85,7 +94,10 @@ class FirstTask:
             started = time.monotonic()
             corpus_of(self.recipe, self.first, self.final, place, self.progress)
             self.folder.finish("first data", name, started=started)
-        return Corpus.load(place)
+        corpus = Corpus.load(place)
+        for warning in corpus.health["warnings"]:
+            self.progress.warn(f"The first task: {warning}")
+        return corpus
 
     def name(self, model: str) -> str:
         """What names a model that learned it."""

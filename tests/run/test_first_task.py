@@ -10,6 +10,7 @@ import torch
 
 import tiny_recipe
 import tutelage
+from tiny_recipe import Listener
 from tutelage import recipe as recipes
 from tutelage import storage
 from tutelage.artifacts.network import Network
@@ -26,17 +27,6 @@ from tutelage.teachers import School
 MATERIAL = Path(__file__).parents[1] / "material"
 STARS = {"train": str(MATERIAL / "products.csv"), "text": "body", "label": "stars", "learning_rate": 3e-3}
 READING = reading(48, "truncate")
-
-
-class Listener(Silent):
-    """Remembers the titles of what was done."""
-
-    def __init__(self) -> None:
-        self.done: list[str] = []
-
-    def bar(self, title: str, total: float) -> Any:
-        self.done.append(title)
-        return super().bar(title, total)
 
 
 def taught(bert: Path, folder: Path, first: dict[str, Any], **teacher: Any) -> tuple[Listener, Network, School]:
