@@ -19,7 +19,7 @@ import ledger
 from tutelage.artifacts.corpus import Corpus
 from tutelage.artifacts.network import Network
 from tutelage.encoding import Reading
-from tutelage.recipe import TeacherRecipe
+from tutelage.recipe_teacher import TeacherRecipe
 from tutelage.teacher import load
 
 DROPOUT = 0.1  # of the model's own configuration, which the Trainer leaves as it is

@@ -31,6 +31,7 @@ SHARED = {
     "pretrain_recipe",
     "progress",
     "recipe",
+    "recipe_data",
     "recipe_matching",
     "recipe_parts",
     "recipe_shape",
@@ -42,7 +43,7 @@ SHARED = {
 }
 """Modules that every room may import; they import no room but the foundation."""
 COMPOSERS = {
-    *("pipeline", "pretraining", "workshop", "climb", "proof", "refuse", "teachers"),
+    *("pipeline", "pretraining", "workshop", "climb", "proof", "refuse", "teachers", "first_task"),
     *("check", "cli", "demo", "__init__", "__main__"),
 }
 """The only modules that put rooms together."""

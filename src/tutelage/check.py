@@ -15,8 +15,8 @@ import numpy as np
 import psutil
 import torch
 
+from tutelage import first_task, refuse
 from tutelage import recipe as recipes
-from tutelage import refuse
 from tutelage.artifacts.batch import plan
 from tutelage.artifacts.corpus import Corpus
 from tutelage.artifacts.network import Network, forward
@@ -70,6 +70,9 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
     with _quarantined() as (folder, left_at), _threads(recipe):
         corpus = prepare(recipe, folder / "corpus", shown, left_at=left_at)
         refuse.unfit(recipe, corpus.task)
+        first = None
+        if recipe.teacher.first is not None:
+            first = first_task.corpus_of(recipe, recipe.teacher.first, corpus, folder / "first", shown, left_at=left_at)
         read = reading(recipe.data.max_tokens, recipe.data.long_text)
         # Of several teachers the first is tried last, and stands for all.
         for model in reversed(recipe.teacher.models or [recipe.teacher.model]):
@@ -81,7 +84,8 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
         choice = None
         with shown.bar("Trying a few steps", 2) as bar:
             tokens = teacher.tokenize(corpus["train"].texts())
-            trains = fine_tune.trains(teacher, recipe.teacher, fitted=fitted)
+            trains = fine_tune.trains(teacher, recipe.teacher, fitted=fitted) or first is not None
+            before = 0.0 if first is None else _first_seconds(recipe, first, teacher)
             if trains:
                 recipe, choice = _settled(recipe, teacher, corpus)
             with _ready(teacher, recipe, corpus, fitted=fitted, trains=trains):
@@ -91,12 +95,16 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
             costs.append(_cost(student, tokens_of(student, corpus), recipe.student))
             bar.advance()
         lines = [f"{recipe.task}: the recipe is sound.", "", *describe(corpus.health), ""]
+        if first is not None:
+            lines += ["the first task:", *describe(first.health), ""]
         lines += [
             f"teacher: {teacher.describe('fp32')}, {'fine-tuned' if trains else 'used as it is'}",
             *([f"strategy: {choice['taken']}, for {choice['why']}"] if choice else []),
             _shape_line(recipe, shape, kept),
             "",
-            *_estimate(recipe, corpus, tokens, costs, trains=trains, a_token=_recorded(recipe, shape, teacher)),
+            *_estimate(
+                recipe, corpus, tokens, costs, trains=trains, a_token=_recorded(recipe, shape, teacher), before=before
+            ),
         ]
     return lines
 
@@ -189,33 +197,37 @@ def _fastest(work: Callable[[], None]) -> float:
 
 
 def _estimate(
-    recipe: Recipe, corpus: Corpus, tokens: Tokens, costs: list[Cost], *, trains: bool, a_token: int
+    recipe: Recipe, corpus: Corpus, tokens: Tokens, costs: list[Cost], *, trains: bool, a_token: int, before: float
 ) -> list[str]:
     teacher, student = costs
     settings = stages.together(recipe.student)
     per_row = float(np.mean(tokens.lengths))
     rows = {name: len(split) for name, split in corpus.splits.items()}
-    labelled, several = rows["train"] * per_row, len(recipe.teacher.models or [recipe.teacher.model])
-    transfer = labelled + rows.get("unlabelled", 0) * per_row
-    judged = (rows["validation"] + rows["test"]) * per_row
-    once = labelled * teacher.reading if teacher.kept else 0.0
+    several = len(recipe.teacher.models or [recipe.teacher.model])
+    # What an epoch draws, and every text once.
+    drawn = corpus["train"].drawn
+    labelled, read = drawn * per_row, rows["train"] * per_row
+    unlabelled = rows.get("unlabelled", 0) * per_row
+    judged = (rows["validation"] + rows["test"] + sum(map(len, corpus.others.values()))) * per_row
+    once = read * teacher.reading if teacher.kept else 0.0
     epoch = 0.0
     if trains:
         strategy = strategies.STRATEGIES[recipe.teacher.strategy]
-        epoch = per_row * strategy.reads(rows["train"], recipe.teacher.batch_size)
+        epoch = per_row * strategy.reads(drawn, recipe.teacher.batch_size)
     seconds = {
+        "first task": several * before,
         "teacher": several * (once + recipe.teacher.epochs * epoch * teacher.training),
-        "signals": transfer * teacher.reading,
-        "student": settings.epochs * transfer * student.training,
+        "signals": (read + unlabelled) * teacher.reading,
+        "student": settings.epochs * (labelled + unlabelled) * student.training,
         "control": settings.epochs * labelled * student.training if settings.control else 0.0,
         "evaluation": _EVALUATION + judged * (teacher.reading + 2 * student.reading),
     }
     if recipe.student.searches:
         seconds["student"] = max(seconds["student"], 1.5 * max(seconds["teacher"], 3 * seconds["signals"]))
     parts = ", ".join(f"{name} {_duration(value)}" for name, value in seconds.items() if value)
-    states = (labelled + rows["validation"] * per_row) * teacher.kept
+    states = (read + rows["validation"] * per_row) * teacher.kept
     copies = _COPIES * len(stages.of(recipe.student)) + 3
-    disk = (_COPIES + 2) * teacher.size + copies * student.size + states + transfer * a_token
+    disk = (_COPIES + 2) * teacher.size + copies * student.size + states + (read + unlabelled) * a_token
     memory = psutil.Process().memory_info().rss + (2 * teacher.size if trains else 0)
     free = psutil.disk_usage(str(_existing(Path(recipe.output).absolute()))).free
     lines = [
@@ -226,6 +238,14 @@ def _estimate(
     if disk > free:
         lines.append("warning: the disk has too little room")
     return lines
+
+
+def _first_seconds(recipe: Recipe, first: Corpus, teacher: Network) -> float:
+    """What learning the first task takes, from a few of its steps, in seconds."""
+    assert recipe.teacher.first is not None
+    settings = first_task.settings_of(recipe.teacher, recipe.teacher.first)
+    tokens = tokens_of(teacher, first)
+    return settings.epochs * float(tokens.lengths.sum()) * _cost(teacher, tokens, settings).training
 
 
 def _recorded(recipe: Recipe, shape: Shape, teacher: Network) -> int:

@@ -232,9 +232,12 @@ def _show(finished: Run, example: str = "...") -> None:
     """The answer, where the rest is, and what to type next."""
     from rich.console import Console
 
-    from tutelage.report.table import summary
+    from tutelage.report.table import other_data, summary
 
-    Console(highlight=False).print(summary(finished.measurements))
+    console = Console(highlight=False)
+    console.print(summary(finished.measurements))
+    if (others := other_data(finished.measurements)) is not None:
+        console.print(others)
     typer.echo(
         f"Report: {finished.path / 'report.html'}\n\nNext:\n"
         f'  tutelage predict {finished.path / "bundle"} --text "{example}"\n'

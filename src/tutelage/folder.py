@@ -44,6 +44,7 @@ class RunFolder:
         self.export = path / _INSIDE / "export"
         self.search = path / _INSIDE / "search"
         self.teachers = path / _INSIDE / "teachers"
+        self.first = path / _INSIDE / "first"
         self.teacher = path / "teacher"
         self.signals = path / "signals"
         self.student = path / "student"

@@ -167,15 +167,16 @@ class _Story:
 
     def _control(self, workshop: Workshop, learned: Learned) -> Network:
         """The same student from the same start, for as many epochs, on the labels alone."""
-        corpus, settings = workshop.corpus, stages.together(learned.settings)
+        settings = stages.together(learned.settings)
+        train, validation = workshop.corpus["train"], workshop.corpus["validation"]
         fingerprint = storage.fingerprint_of("control", learned.name)
         if self.folder.done("control", fingerprint, self.folder.control) is None:
             started = time.monotonic()
             control = workshop.start(learned.shape)
             state = supervised.fit_labels(
                 control,
-                corpus["train"],
-                corpus["validation"],
+                train,
+                validation,
                 settings,
                 title="Training the control (no distillation)",
                 seed=self.recipe.seed,
@@ -184,22 +185,26 @@ class _Story:
             )
             control, _ = widen.widen(
                 control,
-                control.tokenize(corpus["train"].texts()),
-                corpus["train"].targets,
-                corpus["validation"],
+                control.tokenize(train.texts()),
+                train.targets,
+                validation,
+                among=train.epoch(0),
                 wanted=settings.wide,
                 progress=self.progress,
             )
             control.save(self.folder.control)
             self.folder.finish("control", fingerprint, started=started, history=state.history)
-        return Network.load(self.folder.control, corpus.task, self.reading)
+        return Network.load(self.folder.control, workshop.corpus.task, self.reading)
 
     def _prove(self, cast: proof.Cast) -> Measurements:
         """Measure every model on the same test rows, on this machine, in one go."""
         facts = machine.describe(threads=cast.threads)
         control = cast.control is not None
         search = cast.search and cast.search.model_dump()
-        fingerprint = storage.fingerprint_of(cast.made.name, control, self.recipe.evaluate.model_dump(), facts, search)
+        others = {name: split.fingerprint for name, split in cast.corpus.others.items()}
+        fingerprint = storage.fingerprint_of(
+            cast.made.name, control, self.recipe.evaluate.model_dump(), facts, search, *([others] if others else [])
+        )
         if self.folder.done("evaluate", fingerprint, self.folder.measurements) is None:
             started = time.monotonic()
             measurements = proof.prove(cast, facts, self.progress)

@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tutelage import storage
 from tutelage.artifacts.corpus import Corpus
 from tutelage.artifacts.measurements import Measurements, Search
 from tutelage.artifacts.network import Network
 from tutelage.compress.export import export
-from tutelage.evaluate import measure, memory, speed
+from tutelage.evaluate import elsewhere, measure, memory, speed
 from tutelage.evaluate.baseline import Baseline
 from tutelage.evaluate.intervals import Bootstrap
 from tutelage.evaluate.measure import Player
@@ -22,6 +24,8 @@ from tutelage.recipe import Recipe
 from tutelage.workshop import Made, Workshop
 
 _CHECKED_ROWS = 16
+# Texts of other data that are cut into tokens to see whether a vocabulary suits them, and times the tokens that do not.
+_CHECKED_WORDS, _MANY_PIECES = 500, 1.15
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ def prove(cast: Cast, facts: dict[str, Any], progress: Logged) -> Measurements:
     try:
         players = _players(cast, drafts, progress)
         candidates = measure.examine(players, test.texts(), speed_rows=settings.speed_rows, progress=progress)
+        _warn_of_words(cast, progress)
+        others = elsewhere.examine(cast.corpus, players, settings, seed=cast.recipe.seed, progress=progress)
     finally:
         shutil.rmtree(drafts, ignore_errors=True)
     bootstrap = Bootstrap(
@@ -80,7 +86,22 @@ def prove(cast: Cast, facts: dict[str, Any], progress: Logged) -> Measurements:
         history=cast.folder.histories(),
         warnings=progress.warnings,
         search=cast.search,
+        others=others,
     )
+
+
+def _warn_of_words(cast: Cast, progress: Logged) -> None:
+    """Say where a vocabulary that was trimmed to the training texts does not suit other data."""
+    teacher, student = cast.workshop.teacher, cast.made.network
+    for name, split in cast.corpus.others.items():
+        texts = split.texts(np.arange(min(len(split), _CHECKED_WORDS)))
+        times = float(student.tokenize(texts).lengths.sum() / teacher.tokenize(texts).lengths.sum())
+        if times > _MANY_PIECES:
+            progress.warn(
+                f"{name}: the student's vocabulary cuts its texts into {times:.1f} times as many tokens as the "
+                "teacher's, for it was trimmed to the texts to learn from; give texts of this kind as "
+                "`data.unlabelled`, or take `student.vocabulary: keep`"
+            )
 
 
 def _players(cast: Cast, drafts: Path, progress: Logged) -> dict[str, Player]:

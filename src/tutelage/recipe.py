@@ -13,14 +13,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, model_validator
 
 from tutelage import recipe_file, yaml_text
+from tutelage.recipe_data import DataRecipe
 from tutelage.recipe_matching import MatchingRecipe, misfits
-from tutelage.recipe_parts import Count, Name, Part, Positive, Share, Sources
+from tutelage.recipe_parts import Count, Name, Part, Positive, Share, TaskName
 from tutelage.recipe_shape import ShapeRecipe
 from tutelage.recipe_teacher import TeacherRecipe
 from tutelage.recipe_training import TrainingRecipe
 
 Precision = Literal["fp32", "int8"]
-TaskName = Literal["text-classification", "text-regression"]
 # The tables in student/losses/ say what each compares and which tasks it fits; a test holds the names together.
 OutputLossName = Literal[
     "soft-cross-entropy", "kl", "logit-mse", "dkd", "dist", "standardised", "generalised-jsd", "huber"
@@ -35,35 +35,6 @@ _PARTNERS = {
 # What `balance: auto` decides, and what only somebody who knows their way would set.
 _BALANCE = ("alpha", "alpha_schedule", "temperature", "loss", "prediction", "stages")
 Portion = Annotated[float, Field(gt=0, le=1)]
-
-
-class DataRecipe(Part):
-    """Where the texts and labels are, and how they are made ready."""
-
-    train: Sources = Field(
-        description="file, list of files, folder of class folders, saved `datasets` folder or hub id"
-    )
-    validation: Sources | None = Field(None, description="like train; null takes a share of train")
-    test: Sources | None = Field(None, description="like train; null takes a share of train")
-    text: Name = Field("text", description="column of the text")
-    label: Name = Field("label", description="column of the label")
-    unlabelled: Sources | None = Field(None, description="more texts without labels, for the student")
-    group: str | None = Field(None, description="column whose equal values stay in one split")
-    validation_share: Share = Field(0.1, description="share of train that becomes validation, if none is given")
-    test_share: Share = Field(0.2, description="share of train that becomes test, if none is given")
-    judge_share: Share = Field(
-        0.15, description="share of train kept aside to judge the candidates of a search, if `student` has a goal"
-    )
-    encoding: str = Field("utf-8", description="encoding of text files")
-    normalise: bool = Field(True, description="mend broken Unicode, unify spaces, drop control characters")
-    deduplicate: bool = Field(True, description="keep one of rows whose text is equal, and none that is in test")
-    max_bad_rows: Share = Field(0.01, description="stop when a larger share of the rows cannot be used")
-    max_characters: Count = Field(100_000, description="a longer text is a bad row")
-    max_tokens: int = Field(256, ge=8, description="tokens the model reads at once, special ones included")
-    long_text: Literal["truncate", "window"] = Field(
-        "truncate",
-        description="a longer text is cut, or read in overlapping windows whose answers are averaged",
-    )
 
 
 class StudentRecipe(ShapeRecipe, MatchingRecipe, TrainingRecipe):
@@ -205,6 +176,15 @@ class Recipe(Part):
             raise ValueError(
                 "`data.long_text: window` reads a text more than once, and what is matched token by token "
                 "(student.hidden_of: token, attention, relations) needs each token once; take `long_text: truncate`"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _draws_in_one_way(self) -> Recipe:
+        if self.student.curriculum and self.data.draws_unevenly:
+            raise ValueError(
+                "`student.curriculum` draws texts by how hard they are, and `data.more` with `weight` or "
+                "`sampling_temperature` by where they come from: choose one"
             )
         return self
 

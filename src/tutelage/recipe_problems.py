@@ -60,12 +60,12 @@ def _hint(location: tuple[int | str, ...], recipe: type[BaseModel]) -> str:
     key, part = str(location[-1]), recipe
     for step in location[:-1]:
         part = part if isinstance(step, int) else _part(part, step) or recipe
-    near = difflib.get_close_matches(key, part.model_fields, n=1)
-    if near:
-        return f"did you mean {near[0]}?"
     homes = [name for name in recipe.model_fields if key in getattr(_part(recipe, name), "model_fields", ())]
     if homes:
         return f"it belongs under {' or '.join(homes)}"
+    near = difflib.get_close_matches(key, part.model_fields, n=1)
+    if near:
+        return f"did you mean {near[0]}?"
     return f"known here: {', '.join(part.model_fields)}"
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tutelage.recipe_parts import Count, Name, Positive
+from tutelage.recipe_parts import Count, Name, Part, Positive, Sources, TaskName
 from tutelage.recipe_training import LabelRecipe
 
 StrategyName = Literal[
@@ -36,6 +36,18 @@ _NOT_PLAIN = {
 }
 
 
+class FirstRecipe(Part):
+    """A related task that the teacher learns before its own, with all its weights (STILTs, arXiv 1811.01088)."""
+
+    task: TaskName | None = Field(None, description="what it is; null: as the recipe's own")
+    train: Sources = Field(description="like `data.train`; its classes may be others")
+    validation: Sources | None = Field(None, description="like train; null takes a share of train")
+    text: Name = Field("text", description="column of the text")
+    label: Name = Field("label", description="column of the label")
+    epochs: Count = Field(1, description="passes over it")
+    learning_rate: Positive = Field(1e-4, description="peak learning rate")
+
+
 class TeacherRecipe(LabelRecipe):
     """The large model."""
 
@@ -57,6 +69,7 @@ class TeacherRecipe(LabelRecipe):
         1e-4, description="peak learning rate; left out, the strategy's own (this one: full and last-n)"
     )
 
+    first: FirstRecipe | None = Field(None, description="a related task to learn before this one; null: none")
     until: Annotated[dict[Name, float], Field(min_length=1)] | None = Field(
         None,
         description="stop at the first epoch whose validation reaches these levels of the task's metrics, such as "
@@ -88,6 +101,12 @@ class TeacherRecipe(LabelRecipe):
                 "one; lora, ia3 and adapter train few weights too and merge without a trace"
             )
         return value
+
+    @model_validator(mode="after")
+    def _learns_after_the_first(self) -> TeacherRecipe:
+        if self.first is not None and self.fine_tune is False:
+            raise ValueError("`first` prepares a model for learning the task, which `fine_tune: false` forbids")
+        return self
 
     @model_validator(mode="after")
     def _has_one_list(self) -> TeacherRecipe:

@@ -72,8 +72,8 @@ def recipe_page(kind: type[BaseModel], title: str) -> str:
         if part is not None:
             lines += ["", f"## `{name}`", "", part["description"], ""]
             lines += _table(part["properties"], part.get("required", []))
-            for key, inner in _lists(part, schema).items():
-                lines += ["", f"### `{name}.{key}`, each", "", inner["description"], ""]
+            for key, inner in _inner(part, schema).items():
+                lines += ["", f"### {key.format(name)}", "", inner["description"], ""]
                 lines += _table(inner["properties"], inner.get("required", []))
     return "\n".join(lines) + "\n"
 
@@ -95,14 +95,15 @@ def _part(value: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]
     return part
 
 
-def _lists(part: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The schemas of parts that are lists of mappings, by their keys."""
+def _inner(part: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The schemas of parts that are mappings or lists of them, by their titles with a place for the part's name."""
     found = {}
     for name, value in part["properties"].items():
         for branch in value.get("anyOf", [value]):
-            inner = _part(branch.get("items", {}), schema)
-            if inner is not None:
-                found[name] = inner
+            for end, place in (("", branch), (", each", branch.get("items", {}))):
+                inner = _part(place, schema)
+                if inner is not None:
+                    found[f"`{{}}.{name}`{end}"] = inner
     return found
 
 
@@ -121,8 +122,8 @@ def _in_words(value: Mapping[str, Any]) -> str:
     choices = value.get("enum", [value["const"]] if "const" in value else [])
     if choices:
         return ", ".join(f"`{_scalar(choice)}`" for choice in choices)
-    if value["type"] == "array" and "$ref" in value["items"]:
-        return "list of mappings, below"
+    if "$ref" in value or "$ref" in value.get("items", {}):
+        return "mapping, below" if "$ref" in value else "list of mappings, below"
     if value["type"] == "array":
         one = _in_words(value["items"])
         return f"{one} or list of {one}s"

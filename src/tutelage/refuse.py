@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from tutelage.artifacts.corpus import Corpus
+from tutelage.artifacts.corpus import ALSO, MORE, Corpus
 from tutelage.artifacts.network import Network
 from tutelage.compress import vocabulary
 from tutelage.errors import RecipeError
 from tutelage.recipe import Recipe, StudentRecipe
+from tutelage.recipe_data import OtherRecipe
 from tutelage.student import curriculum, distil, losses
 from tutelage.tasks import Task
 from tutelage.teacher import strategies
@@ -26,7 +27,7 @@ def unfit(recipe: Recipe, task: Task | type[Task]) -> None:
         # What a task measures is known when its labels are.
         lambda: until.goal(recipe.teacher.until, task) if isinstance(task, Task) else None,
     ]
-    problems: list[str] = []
+    problems = _label_maps(recipe, task)
     for look in looks:
         try:
             look()
@@ -34,6 +35,22 @@ def unfit(recipe: Recipe, task: Task | type[Task]) -> None:
             problems += error.problems
     if problems:
         raise RecipeError("the recipe", problems)
+
+
+def _label_maps(recipe: Recipe, task: Task | type[Task]) -> list[str]:
+    """What of the labels that others' are mapped to can be no label of the task."""
+    problems = []
+    data = recipe.data
+    others: dict[str, OtherRecipe] = {f"{MORE}{number}": other for number, other in enumerate(data.more or [])}
+    others |= {f"{ALSO}{number}": other for number, other in enumerate(data.also_test or [])}
+    for key, other in others.items():
+        for theirs, ours in (other.labels or {}).items():
+            try:
+                if ours is not None:
+                    task.parse(ours)
+            except ValueError as error:
+                problems.append(f"data.{key}.labels.{theirs}: {error}")
+    return problems
 
 
 def other_tokens(settings: StudentRecipe, teacher: Network, corpus: Corpus) -> None:

@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tutelage.artifacts.corpus import Corpus
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.signals import Recording
 from tutelage.encoding import Reading
+from tutelage.first_task import FirstTask
 from tutelage.folder import CHOOSING, RunFolder
 from tutelage.progress import Logged, Silent
 from tutelage.recipe import Recipe, StudentRecipe
@@ -61,6 +63,9 @@ class School:
     def teacher(self) -> tuple[str, Network]:
         """Its fingerprint, which changes with whatever it was made from, and the teacher."""
         settings, place = self.recipe.teacher, self.folder.teacher
+        if self._first is not None:
+            # Whatever is wrong with its rows is said before anything is trained.
+            _ = self._first.corpus
         if settings.models is None:
             name = self._made(settings, "teacher", place)
         else:
@@ -76,12 +81,13 @@ class School:
         name = self._fingerprint(settings)
         kept = self.folder.done(stage, name, place)
         if kept is None:
+            network, fitted, choices = self._ready(settings, stage)
             started = time.monotonic()
-            network, fitted = self._start(settings.model)
             history = fine_tune.fine_tune(
                 network,
                 self.corpus,
-                settings,
+                # After a first task it always learns its own, whatever the model knew before.
+                settings.model_copy(update={"first": None, "fine_tune": True}) if settings.first else settings,
                 fitted=fitted,
                 seed=self.recipe.seed,
                 folder=self.folder.training / stage,
@@ -89,7 +95,8 @@ class School:
             )
             network.save(place)
             told = until.told(until.goal(settings.until, self.corpus.task), history, epochs=settings.epochs)
-            kept = self.folder.finish(stage, name, started=started, history=history, **told)
+            choices += told.pop("choices", [])
+            kept = self.folder.finish(stage, name, started=started, history=history, choices=choices, **told)
         for warning in kept.get("warnings", []):
             self.progress.warn(warning)
         return name
@@ -122,9 +129,36 @@ class School:
 
     def _fingerprint(self, settings: TeacherRecipe) -> str:
         place = load.identity(settings.model)
+        # Without a first task it has the name that it had before there were any.
+        first = [self._first.name(settings.model)] if self._first else []
         return storage.fingerprint_of(
-            self.corpus.fingerprint, settings.model_dump(), place, vars(self.reading), self.recipe.seed
+            self.corpus.fingerprint,
+            settings.model_dump(exclude={"first"}),
+            place,
+            vars(self.reading),
+            self.recipe.seed,
+            *first,
         )
+
+    @cached_property
+    def _first(self) -> FirstTask | None:
+        given = self.recipe.teacher.first
+        if given is None:
+            return None
+        return FirstTask(self.recipe, given, self.folder, self.corpus, self.reading, self.progress)
+
+    def _ready(self, settings: TeacherRecipe, stage: str) -> tuple[Network, bool, list[dict[str, Any]]]:
+        """The model that is to become a teacher, whether its head knows the labels, and what was decided for it."""
+        network, fitted = self._start(settings.model)
+        if self._first is None:
+            return network, fitted, []
+        del network
+        known = self._first.learn(settings.model, stage)
+        task = self.corpus.task
+        network, fitted = load.load(
+            str(known.place), task, self.reading, seed=self.recipe.seed, new_head=not known.same(task)
+        )
+        return network, fitted, [known.choice]
 
     def _start(self, model: str) -> tuple[Network, bool]:
         network, fitted = load.load(model, self.corpus.task, self.reading, seed=self.recipe.seed)

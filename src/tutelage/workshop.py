@@ -251,6 +251,7 @@ class Workshop:
             transfer.targets,
             self.corpus["validation"],
             said=lambda rows: told.outputs(transfer.signal_rows[rows], transfer.keys[rows]),
+            among=transfer.once,
             wanted=settings.wide,
             progress=self.progress,
         )

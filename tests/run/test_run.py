@@ -18,22 +18,11 @@ import yaml
 
 import tiny_models
 import tutelage
-from tiny_recipe import recipe
+from tiny_recipe import Listener, recipe
 from tutelage import pipeline
 from tutelage.check import check
 from tutelage.errors import ModelError, OutputError
 from tutelage.progress import Silent
-
-
-class Listener(Silent):
-    """Remembers the titles of what was done."""
-
-    def __init__(self) -> None:
-        self.done: list[str] = []
-
-    def bar(self, title: str, total: float) -> Any:
-        self.done.append(title)
-        return super().bar(title, total)
 
 
 def content(folder: Path) -> dict[str, bytes]:

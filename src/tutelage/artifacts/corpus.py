@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tutelage import tasks
+from tutelage.artifacts.mixture import Mixture
 
 if TYPE_CHECKING:
     from tutelage.tasks import Task
@@ -29,6 +30,8 @@ SCHEMA = pa.schema(
 )
 DESCRIPTION = "corpus.json"
 SPLITS = ("train", "validation", "judge", "test", "unlabelled")
+MORE, ALSO = "more.", "also_test."
+"""What the files of further data sets are called, a number behind it: to train on, and to measure on."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Split:
 
     name: str
     table: pa.Table
+    mixture: Mixture | None = None
+    """How often its rows are drawn; None where each is once an epoch."""
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -57,7 +62,18 @@ class Split:
         digest = hashlib.blake2b(digest_size=16)
         digest.update(self.keys.tobytes())
         digest.update(self.targets.tobytes())
+        if self.mixture:
+            digest.update(json.dumps(self.mixture.as_dict()).encode())
         return digest.hexdigest()
+
+    def epoch(self, number: int) -> NDArray[np.int64]:
+        """The rows that an epoch of a training draws, as many in each; the first one's are what linear models see."""
+        return self.mixture.epoch(number) if self.mixture else np.arange(len(self))
+
+    @property
+    def drawn(self) -> int:
+        """How many rows an epoch draws."""
+        return sum(self.mixture.drawn) if self.mixture else len(self)
 
     @property
     def keys(self) -> NDArray[np.void]:
@@ -68,9 +84,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Corpus:
-    """All splits of a run.
+    """All splits of a run; further data sets to train on are part of `train`, behind the user's own rows.
 
-    `fingerprint` changes when any text, label, order or split does. `health` is JSON: see `data.health`.
+    `fingerprint` changes when any text, label, order or split does; `others` do not count. `health` is JSON: see
+    `data.health`.
     """
 
     folder: Path
@@ -78,21 +95,28 @@ class Corpus:
     splits: Mapping[str, Split]
     fingerprint: str
     health: Mapping[str, Any]
+    others: Mapping[str, Split] = field(default_factory=dict)
+    """Other domains or languages by name: measured on, and nothing else."""
 
     @classmethod
     def load(cls, folder: Path) -> Corpus:
         """Map the Arrow files of a folder that `data.prepare` wrote."""
         description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        splits = {}
+        tables = {}
         for name in description["splits"]:
             with pa.memory_map(str(folder / f"{name}.arrow")) as source:
-                splits[name] = Split(name, pa.ipc.open_file(source).read_all())
+                tables[name] = pa.ipc.open_file(source).read_all()
+        splits = {name: Split(name, table) for name, table in tables.items() if name in SPLITS}
+        if further := [table for name, table in tables.items() if name.startswith(MORE)]:
+            train = pa.concat_tables([tables["train"], *further])
+            splits["train"] = Split("train", train, Mixture.from_dict(description["mixture"]))
         return cls(
             folder,
             tasks.from_dict(description["task"]),
             splits,
             str(description["fingerprint"]),
             description["health"],
+            {title: Split(title, tables[name]) for name, title in description.get("others", {}).items()},
         )
 
     def __getitem__(self, split: str) -> Split:

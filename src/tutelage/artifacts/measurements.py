@@ -142,6 +142,17 @@ class Search(_Part):
     tried: list[Tried] = Field(default_factory=list, description="by measured cost, the cheapest first")
 
 
+class OtherMeasurements(_Part):
+    """Another domain or language: the same models on rows that nothing was learned or chosen from."""
+
+    name: str
+    rows: int | None = None
+    scores: dict[str, dict[str, Interval]] = Field(
+        default_factory=dict, description="by part, then by the name of the metric"
+    )
+    retention: Interval | None = Field(None, description="student's headline score over the teacher's, on these rows")
+
+
 class Measurements(_Part):
     """The whole of `measurements.json`."""
 
@@ -162,6 +173,9 @@ class Measurements(_Part):
     retention: Interval | None = Field(None, description="student's headline score over the teacher's")
     against_control: Interval | None = Field(
         None, description="student's headline score less the control's, paired bootstrap; null: no control"
+    )
+    others: list[OtherMeasurements] = Field(
+        default_factory=list, description="`data.also_test`: other domains or languages, in the recipe's order"
     )
     speedup: Speedup | None = None
     smaller: Figure = Field(None, description="teacher's bytes over the student's")

@@ -9,7 +9,8 @@ import yaml
 from pydantic import BaseModel
 
 from tutelage.data.inspect import Guess
-from tutelage.recipe import DataRecipe, Recipe, StudentRecipe
+from tutelage.recipe import Recipe, StudentRecipe
+from tutelage.recipe_data import DataRecipe
 from tutelage.recipe_teacher import TeacherRecipe
 
 _COLUMN = 42  # where comments start

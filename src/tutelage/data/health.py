@@ -2,8 +2,9 @@
 
 The health of a corpus is JSON: {"splits": {name: {...}}, "roles": {role: {...}}, "warnings": [sentence]}.
 A split has `rows`, `made_from_train`, `distribution` (a panel, null without labels) and `characters`
-(median, p95, max). A role, that is what the recipe named, has `read`, `bad` (by reason), `duplicates`,
-`conflicts`, `overlap`.
+(median, p95, max), and where not each of its rows is drawn once an epoch, `drawn`. A role, that is what the recipe
+named, has `read`, `bad` (by reason), `duplicates`, `conflicts`, `overlap`, and `left_out` where a label map leaves out
+rows. Further data sets to train on are roles and splits of their own.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tutelage.artifacts.corpus import SPLITS
+from tutelage.artifacts.corpus import MORE, SPLITS
+from tutelage.artifacts.mixture import Mixture
 from tutelage.data.arrange import Part
 from tutelage.data.quarantine import Quarantine
-from tutelage.recipe import DataRecipe
+from tutelage.recipe_data import DataRecipe
 from tutelage.tasks import Task
 
 _SMALL_TRAIN = 500
@@ -29,20 +31,28 @@ _MANY_CUT = 0.05
 _MANY_CONFLICTS = 0.01
 
 
-def measure(task: Task, parts: Mapping[str, Part], bad: Quarantine, data: DataRecipe) -> dict[str, Any]:
+def measure(
+    task: Task, parts: Mapping[str, Part], bad: Quarantine, data: DataRecipe, mixture: Mixture | None = None
+) -> dict[str, Any]:
     """The health of what is about to be written."""
     splits: dict[str, Any] = {}
     roles: dict[str, Any] = {}
     warnings = []
     for role, part in parts.items():
         roles[role] = {"read": bad.read[role], "bad": bad.by_reason(role), **part.counts}
-        for name in SPLITS:
+        if bad.left_out[role]:
+            roles[role]["left_out"] = bad.left_out[role]
+        for name in dict.fromkeys([*SPLITS, role]):
             rows = np.flatnonzero(part.split == name)
             if len(rows):
                 splits[name] = _split(task, part, rows, name)
                 if name == "train":
                     warnings += task.warnings(part.targets[rows])
-    ordered = {name: splits[name] for name in SPLITS if name in splits}
+    more = [role for role in parts if role.startswith(MORE)]
+    for role, drawn in zip(more, mixture.drawn[1:] if mixture else [], strict=bool(mixture)):
+        splits[role]["drawn"] = drawn
+    order = dict.fromkeys(["train", *more, *SPLITS, *parts])
+    ordered = {name: splits[name] for name in order if name in splits}
     warnings += _warnings(ordered, roles, parts, data)
     return {"splits": ordered, "roles": roles, "warnings": warnings}
 
@@ -53,6 +63,7 @@ def describe(health: Mapping[str, Any]) -> list[str]:
     for name, split in health["splits"].items():
         length = split["characters"]
         made = ", a share of train" if split["made_from_train"] else ""
+        made += f", {split['drawn']:,} of them drawn an epoch" if "drawn" in split else ""
         lines.append(
             f"{name}: {split['rows']:,} rows{made}; characters: median {length['median']:,}, "
             f"95 % up to {length['p95']:,}, longest {length['max']:,}"
@@ -61,13 +72,17 @@ def describe(health: Mapping[str, Any]) -> list[str]:
             lines.append(f"  {_bars(split['distribution']['data'])}")
     for name, role in health["roles"].items():
         out = [f"{count:,} {reason}" for reason, count in role["bad"].items()]
-        out += [f"{role[key]:,} {title}" for key, title in _LEFT_OUT.items() if role[key]]
+        out += [f"{role[key]:,} {title}" for key, title in _LEFT_OUT.items() if role.get(key)]
         if out:
             lines.append(f"left out of {role['read']:,} rows of {name}: {', '.join(out)}")
     return lines + [f"warning: {warning}" for warning in health["warnings"]]
 
 
-_LEFT_OUT = {"duplicates": "duplicates", "overlap": "that another split holds"}
+_LEFT_OUT = {
+    "duplicates": "duplicates",
+    "overlap": "that another split holds",
+    "left_out": "whose label is mapped to null",
+}
 _BARS = 12
 
 
@@ -96,7 +111,8 @@ def _warnings(
     splits: Mapping[str, Any], roles: Mapping[str, Any], parts: Mapping[str, Part], data: DataRecipe
 ) -> list[str]:
     found = []
-    train, test = splits["train"]["rows"], splits["test"]["rows"]
+    train = sum(split["rows"] for name, split in splits.items() if name == "train" or name.startswith(MORE))
+    test = splits["test"]["rows"] if "test" in splits else _SMALL_TEST
     if train < _SMALL_TRAIN:
         found.append(f"only {train:,} training rows: more labelled rows will help more than any setting")
     if test < _SMALL_TEST:

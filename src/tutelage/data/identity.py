@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from tutelage import storage
+from tutelage.data.given import OWN, given
 from tutelage.data.sources.locate import locate
 from tutelage.recipe import Recipe
 
 # Up to so many bytes, half a second's reading, a file is known by its content; else by size and time.
 _SMALL = 256 << 20
+_LATER = ("more", "sampling_temperature", "also_test")
 
 
 def fingerprint_sources(recipe: Recipe) -> str:
@@ -18,12 +20,15 @@ def fingerprint_sources(recipe: Recipe) -> str:
 
     Raises `DataError` when a source does not exist. A hub id counts by its name alone.
     """
-    data = recipe.data
-    named = {role: getattr(data, role) for role in ("train", "validation", "test", "unlabelled")}
-    sources = {role: [identity_of(source) for source in given or []] for role, given in named.items()}
-    return storage.fingerprint_of(
-        "sources 2", recipe.task, recipe.seed, recipe.student.searches, data.model_dump(mode="json"), sources
-    )
+    data, named = recipe.data, given(recipe.data)
+    sources: dict[str, list[Any]] = {role: [] for role in OWN}
+    sources |= {role: [identity_of(source) for source in one.sources] for role, one in named.items()}
+    settings = data.model_dump(mode="json")
+    # Left out, they change nothing, and what was prepared before there were such keys stays.
+    for key in _LATER:
+        if settings[key] == type(data).model_fields[key].default:
+            del settings[key]
+    return storage.fingerprint_of("sources 2", recipe.task, recipe.seed, recipe.student.searches, settings, sources)
 
 
 def identity_of(source: str) -> Any:

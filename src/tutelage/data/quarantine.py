@@ -25,6 +25,8 @@ class Quarantine:
         self._file = file
         self.bad: dict[str, Counter[str]] = {}
         self.read: Counter[str] = Counter()
+        self.left_out: Counter[str] = Counter()
+        """Rows whose label the recipe maps to null: not bad, and not wanted."""
         self.examples: list[str] = []
 
     def add(self, role: str, row: Row, problem: Problem) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -22,6 +22,10 @@ class Columns:
     text: str
     label: str | None = None
     group: str | None = None
+
+
+KEYS = Columns("data.text", "data.label", "data.group")
+"""What a message calls the keys of a recipe that name the columns, unless it is told otherwise."""
 
 
 class Row(NamedTuple):
@@ -44,18 +48,20 @@ def read(
     role: str,
     encoding: str = "utf-8",
     tolerance: float = 0.0,
-    text_key: str = "data.text",
+    keys: Columns = KEYS,
+    split: str | None = None,
 ) -> Iterator[Row]:
-    """Stream all rows of several sources for a role (train, validation, test, unlabelled, text).
+    """Stream all rows of several sources for a role (train, validation, test, unlabelled, text, more.0 ...).
 
-    `text_key` is what a message calls the key that names the column of the text. `tolerance` is the share
-    of lines that may fail to decode before the encoding counts as wrong.
+    `keys` is what a message calls the keys that name the columns. `split` is the role whose split of a saved data set
+    is taken, if it is another's. `tolerance` is the share of lines that may fail to decode before the encoding counts
+    as wrong.
     Raises `DataError` for whatever keeps a source as a whole from being read.
     """
     for source in sources:
         place = locate(source)
-        table = open_table(place, role=role, encoding=encoding, tolerance=tolerance)
-        yield from _rows(table, _resolve(table, columns, role=role, text_key=text_key))
+        table = open_table(place, role=split or role, encoding=encoding, tolerance=tolerance)
+        yield from _rows(table, _resolve(table, columns, role=role, keys=keys))
 
 
 def open_table(place: Place, *, role: str, encoding: str, tolerance: float) -> Table:
@@ -90,7 +96,7 @@ def _row(source: str, record: Record, columns: Columns) -> Row:
     return Row(source, number, fields[columns.text], label, group, None, place)
 
 
-def _resolve(table: Table, columns: Columns, *, role: str, text_key: str) -> Columns:
+def _resolve(table: Table, columns: Columns, *, role: str, keys: Columns) -> Columns:
     """The columns under the names this table has. Raises `DataError` when one is missing."""
     if table.fixed:
         columns = Columns(TEXT, LABEL if columns.label else None, columns.group)
@@ -100,8 +106,7 @@ def _resolve(table: Table, columns: Columns, *, role: str, text_key: str) -> Col
                 expected=f"a table, or a folder of class folders, for `data.{role}`",
                 cure="plain lines can be given as `data.unlabelled`",
             )
-    keys = ((text_key, columns.text), ("data.label", columns.label), ("data.group", columns.group))
-    for key, name in keys:
+    for key, name in zip(astuple(keys), astuple(columns), strict=True):
         if name:
             _check_column(table, name, key)
     return columns

@@ -65,7 +65,7 @@ class Stream:
             role="text",
             encoding=self.recipe.encoding,
             tolerance=self.recipe.max_bad_rows,
-            text_key=f"data.text.{self.number}.column",
+            keys=Columns(f"data.text.{self.number}.column"),
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tutelage.artifacts.corpus import SCHEMA, SPLITS
+from tutelage.artifacts.corpus import ALSO, SCHEMA, SPLITS
 from tutelage.data.arrange import Part
 
 _SCHEMA_VERSION = b"tutelage corpus 1"
@@ -33,18 +33,19 @@ class _SplitFile:
 def write_splits(folder: Path, parts: Mapping[str, Part], sources: Sequence[str]) -> str:
     """Write `<split>.arrow` for each split that has rows; return the fingerprint, 32 hexadecimal digits.
 
-    The fingerprint covers key and target of every row, in order, by split; not where a row came from.
+    The fingerprint covers key and target of every row, in order, by split; not where a row came from, and not what
+    is only measured on besides.
     """
     names = pa.array(list(sources), pa.string())
     total = hashlib.sha256(_SCHEMA_VERSION)
     digests: dict[str, bytes] = {}
-    for part in parts.values():
+    for role, part in parts.items():
         with ExitStack() as stack:
-            present = [name for name in SPLITS if (part.split == name).any()]
+            present = [name for name in dict.fromkeys([*SPLITS, role]) if (part.split == name).any()]
             files = {name: _SplitFile(folder, name, stack) for name in present}
             _write_part(part, files, names)
             digests |= {name: file.digest.digest() for name, file in files.items()}
-    for name in sorted(digests):
+    for name in sorted(name for name in digests if not name.startswith(ALSO)):
         total.update(digests[name])
     return total.hexdigest()[:32]
 

@@ -28,9 +28,11 @@ class Baseline:
     @classmethod
     def fit(cls, corpus: Corpus, *, seed: int) -> Baseline:
         """Fit on the training split: words and word pairs, or characters where words are not spaced."""
-        features, rows = _features(corpus["train"].texts())
+        train = corpus["train"]
+        once = train.epoch(0)
+        features, rows = _features(train.texts(once))
         estimator = corpus.task.baseline(seed)
-        estimator.fit(rows, corpus["train"].targets)
+        estimator.fit(rows, train.targets[once])
         return cls(features, estimator, corpus)
 
     def predictions(self, texts: list[str]) -> NDArray[np.float64]:

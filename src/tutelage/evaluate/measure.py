@@ -19,6 +19,7 @@ from tutelage.artifacts.measurements import (
     Measurements,
     MetricInfo,
     ModelMeasurements,
+    OtherMeasurements,
     PanelData,
     Search,
     Speedup,
@@ -193,6 +194,7 @@ def assemble(
     history: dict[str, list[dict[str, float]]],
     warnings: list[str],
     search: Search | None = None,
+    others: Sequence[OtherMeasurements] = (),
 ) -> Measurements:
     """Everything, in the shape of `measurements.json`."""
     task, test = corpus.task, corpus["test"]
@@ -233,5 +235,6 @@ def assemble(
         recipe=recipe.model_dump(mode="json"),
         warnings=warnings,
         search=search,
+        others=list(others),
         **scored.comparisons,
     )

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from tutelage.artifacts.measurements import Interval, Measurements, MetricInfo
-from tutelage.report import answer, comparison, number
+from tutelage.report import answer, comparison, elsewhere, number
 from tutelage.report.health import rows_of
 from tutelage.report.template import render
 from tutelage.report.use import run_name, snippets
@@ -40,6 +40,8 @@ def card(measurements: Measurements, *, licence: str | None = None) -> str:
         heads=[comparison.title_of(measurements, role) for role in roles],
         rows=comparison.comparison(measurements),
         scores=comparison.scores(measurements),
+        elsewhere=elsewhere.elsewhere(measurements),
+        elsewhere_heads=elsewhere.heads(measurements),
         coverage=f"{100 * measurements.confidence:.3g}{number.SPACE}%",
         snippets=snippets(measurements),
         reads=data if isinstance(data, Mapping) else {},

@@ -38,6 +38,7 @@ _COUNTS = {
     "duplicates": "duplicates",
     "conflicts": "equal texts, other labels",
     "overlap": "also in another split",
+    "left_out": "label mapped to null",
 }
 
 
@@ -71,6 +72,8 @@ def _split(name: str, split: Mapping[str, Any]) -> SplitHealth:
         for key, value in _mapping(split.get("characters")).items()
     }
     origin = "a share of train" if split.get("made_from_train") else ""
+    if "drawn" in split:
+        origin = f"{_amount(split['drawn'])} drawn an epoch"
     return SplitHealth(name, origin, _amount(split.get("rows")), figures, str(spread.get("title", "")), kind, content)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.artifacts.measurements import Disagreement, Measurements
-from tutelage.report import answer, charts, comparison, number, panels, search
+from tutelage.report import answer, charts, comparison, elsewhere, number, panels, search
 from tutelage.report.health import Health, health, rows_of
 from tutelage.report.template import asset, render
 from tutelage.report.use import recipe_text, run_name, snippets
@@ -19,6 +19,7 @@ _SECTIONS = {
     "comparison": "Side by side",
     "cost": "What it costs, what it keeps",
     "scores": "All scores",
+    "elsewhere": "Other data",
     "closer": "A closer look",
     "differences": "Where the student differs",
     "search": "How the student was found",
@@ -91,6 +92,8 @@ def _models(measurements: Measurements) -> dict[str, Any]:
         "hollow": charts.runtimes_shown(measurements),
         "comparison": comparison.comparison(measurements),
         "scores": comparison.scores(measurements),
+        "elsewhere": elsewhere.elsewhere(measurements),
+        "elsewhere_heads": elsewhere.heads(measurements),
         "size_chart": charts.size_chart(measurements),
         "speed_chart": charts.speed_chart(measurements),
         "groups": panels.groups(measurements),
@@ -131,6 +134,7 @@ def _sections(measurements: Measurements, values: Mapping[str, Any]) -> dict[str
     told: Health = values["health"]
     shown = {
         "cost": values["size_chart"] or values["speed_chart"],
+        "elsewhere": values["elsewhere"],
         "closer": values["groups"],
         "differences": measurements.disagreements,
         "search": values["rungs"],

@@ -1,11 +1,11 @@
-"""The short table at the end of a run."""
+"""The short tables at the end of a run."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from tutelage.artifacts.measurements import Interval, Measurements
-from tutelage.report import answer, comparison, number
+from tutelage.report import answer, comparison, elsewhere, number
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,4 +35,26 @@ def summary(measurements: Measurements) -> Table:
             number.NONE if latency is None else f"{number.significant(latency)} ms",
             style="bold" if role == "student" else None,
         )
+    return table
+
+
+def other_data(measurements: Measurements) -> Table | None:
+    """Scores on other domains and languages; None where there are none. The report has all intervals."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = elsewhere.elsewhere(measurements)
+    if not rows:
+        return None
+    title = f"Other data: {answer.lowered(measurements.metric(measurements.headline).title)}"
+    table = Table(title=Text(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("", overflow="fold")
+    *models, kept = elsewhere.heads(measurements)
+    for column in ("rows", *models, kept):
+        table.add_column(Text(column), justify="right", no_wrap=True)
+    for row in rows:
+        share = row.cells[-1]
+        figures = [cell.figure for cell in row.cells[:-1]]
+        table.add_row(Text(row.name), row.rows, *figures, f"{share.figure} {share.note}".rstrip())
     return table

@@ -86,7 +86,8 @@ def screen(
     its tokens and its task matter.
     """
     task = student.task
-    some = sample(len(transfer), task.width)
+    once = transfer.once
+    some = once[sample(len(once), task.width)]
     vocabulary, buckets = int(student.model.config.vocab_size), linear.buckets(task.width)
     counted = features(transfer.tokens.take(some), vocabulary=vocabulary, buckets=buckets)
     weights = linear.rarity(counted)

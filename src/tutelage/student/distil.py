@@ -24,6 +24,7 @@ from torch import nn
 
 from tutelage import storage
 from tutelage.artifacts.corpus import Split
+from tutelage.artifacts.mixture import Mixture
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.signals import Signals
 from tutelage.artifacts.tokens import Tokens, join
@@ -53,9 +54,16 @@ class Transfer:
     keys: NDArray[np.void]
     signal_rows: NDArray[np.int64]
     """(N,): where the teacher's signals of each row are."""
+    mixture: Mixture | None = None
+    """How often rows are drawn; None where each is once an epoch."""
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    @property
+    def once(self) -> NDArray[np.int64]:
+        """The rows of an epoch: what linear models learn from."""
+        return self.mixture.epoch(0) if self.mixture else np.arange(len(self))
 
     def take(self, rows: NDArray[np.int64]) -> Transfer:
         """Some rows, in the order given."""
@@ -80,11 +88,18 @@ def transfer_set(student: Network, splits: Sequence[Split], signals: Signals) ->
         storage.fingerprint_of(signals.folder.name, [split.fingerprint for split in splits]),
         keys,
         signals.find(keys),
+        _mixture(splits),
     )
     if signals.recording.channels:
         texts = [text for split in splits for text in split.texts()]
         refuse_other_tokens(student, transfer.tokens, signals.splits(transfer.signal_rows, keys), texts)
     return transfer
+
+
+def _mixture(splits: Sequence[Split]) -> Mixture | None:
+    """Of several splits, of which at most the first draws its rows unevenly."""
+    first, *others = splits
+    return first.mixture and first.mixture.and_all_of(sum(map(len, others)))
 
 
 def refuse_other_tokens(student: Network, tokens: Tokens, theirs: NDArray[np.uint64], texts: Sequence[str]) -> None:
@@ -146,7 +161,7 @@ def _batches(
 ) -> Callable[[int], list[NDArray[np.int64]]]:
     """The plan of the training: all texts in every epoch, unless there is a curriculum."""
     if settings.curriculum is None:
-        return supervised.batches(transfer.tokens, settings, seed)
+        return supervised.batches(transfer.tokens, settings, seed, transfer.mixture)
     known = curriculum.Known(
         student,
         transfer.tokens.lengths,

@@ -55,10 +55,11 @@ def widen(
     validation: Split,
     *,
     said: Callable[[NDArray[np.int64]], Any] | None = None,
+    among: NDArray[np.int64] | None = None,
     wanted: Literal["auto"] | bool,
     progress: Progress,
 ) -> tuple[Network, dict[str, Any] | None]:
-    """The network with a wide part fitted on N rows, and why; or as it was.
+    """The network with a wide part fitted on N rows, or on those `among` them, and why; or as it was.
 
     `targets` (N,) are NaN where unknown; `said` gives what the teacher said of some rows, (B,) -> (B, K); both are in
     the user's unit. With `auto` the wide part stays when it lowers the validation loss by more than one standard error
@@ -70,8 +71,9 @@ def widen(
     numbers = (vocabulary + buckets) * network.task.width
     if wanted == "auto" and numbers > _LARGEST_TABLE:
         return network, _left_out(f"a table of {numbers:,} numbers would outgrow the student; `wide: true` makes it")
-    most = min(len(tokens), _MOST_ROWS, max(_LARGEST_ROWS // network.task.width, 1))
-    some = np.unique(np.linspace(0, len(tokens) - 1, most).astype(np.int64))
+    among = np.arange(len(tokens)) if among is None else among
+    most = min(len(among), _MOST_ROWS, max(_LARGEST_ROWS // network.task.width, 1))
+    some = among[np.unique(np.linspace(0, len(among) - 1, most).astype(np.int64))]
     rows = features(tokens.take(some), vocabulary=vocabulary, buckets=buckets)
     weights = linear.rarity(rows)
     judge = _Judge(network, validation, vocabulary, buckets, weights)

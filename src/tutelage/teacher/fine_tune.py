@@ -35,6 +35,7 @@ def fine_tune(
     seed: int,
     folder: Path,
     progress: Progress,
+    title: str = "Fine-tuning the teacher",
 ) -> History:
     """Fine-tune on the training split by the recipe's strategy, in place; calibrate on validation.
 
@@ -47,7 +48,9 @@ def fine_tune(
     if fitted:
         supervised.begin_again(network)
     train, strategy = corpus["train"], strategies.STRATEGIES[settings.strategy]
-    with strategies.applied(network, settings, targets=train.targets, seed=seed, fitted=fitted) as prepared:
+    drawn = train.targets[train.epoch(0)]
+    with strategies.applied(network, settings, targets=drawn, seed=seed, fitted=fitted) as prepared:
         if settings.strategy != "full":
             progress.say(strategies.describe(strategy, prepared, network.model))
-        return strategy.learn(Study(network, train, corpus["validation"], settings, prepared, seed, folder, progress))
+        validation = corpus["validation"]
+        return strategy.learn(Study(network, train, validation, settings, prepared, seed, folder, progress, title))

@@ -51,9 +51,10 @@ def identity(name: str) -> list[list[str]]:
     return [[str(file), str(file.stat().st_size), str(file.stat().st_mtime_ns)] for file in files]
 
 
-def load(name: str, task: Task, reading: Reading, *, seed: int = 0) -> tuple[Network, bool]:
+def load(name: str, task: Task, reading: Reading, *, seed: int = 0, new_head: bool = False) -> tuple[Network, bool]:
     """Load a model with the task's head; a head that is new starts from `seed`.
 
+    With `new_head` that of another task is thrown away, even where it would fit.
     Returns the network and whether it already has a head trained for exactly these labels.
     Raises `ModelError` with the cure when it cannot be had.
     """
@@ -72,7 +73,7 @@ def load(name: str, task: Task, reading: Reading, *, seed: int = 0) -> tuple[Net
     try:
         config = transformers.AutoConfig.from_pretrained(place, local_files_only=local)
         tokenizer = transformers.AutoTokenizer.from_pretrained(place, local_files_only=local)
-        fitted = _is_fitted(config, task)
+        fitted = not new_head and _is_fitted(config, task)
         auto = getattr(transformers, task.auto_model)
         model = auto.from_pretrained(
             place,
@@ -81,6 +82,8 @@ def load(name: str, task: Task, reading: Reading, *, seed: int = 0) -> tuple[Net
             ignore_mismatched_sizes=True,
             **({} if fitted else task.model_config()),
         )
+        if new_head:
+            _begin_anew(model, auto, seed)
     except (OSError, ValueError, KeyError) as error:
         raise not_loaded(name, local, error) from error
     if not hasattr(tokenizer, "backend_tokenizer"):
@@ -98,6 +101,15 @@ def load(name: str, task: Task, reading: Reading, *, seed: int = 0) -> tuple[Net
             cure="lower `data.max_tokens`; `data.long_text: window` still reads the whole text",
         )
     return Network(model.eval(), tokenizer, task, reading), fitted
+
+
+def _begin_anew(model: Any, auto: Any, seed: int) -> None:
+    """Everything that stands on the encoder or decoder as a model that was never trained has it."""
+    torch.manual_seed(seed)
+    fresh = auto.from_config(model.config)
+    for part, _ in list(model.named_children()):
+        if part != model.base_model_prefix:
+            setattr(model, part, getattr(fresh, part))
 
 
 def _packaged(key: str) -> str:

@@ -16,6 +16,7 @@ from torch import nn
 from tutelage import storage
 from tutelage.artifacts.batch import plan
 from tutelage.artifacts.corpus import Split
+from tutelage.artifacts.mixture import Mixture
 from tutelage.artifacts.network import Network, forward, weights_fingerprint
 from tutelage.artifacts.tokens import Tokens
 from tutelage.progress import Progress
@@ -102,7 +103,7 @@ def fit_labels(
             # Checkpoints that hold only what is trained are not those of the whole.
             name if kept is None else storage.fingerprint_of(name, "frozen prefix"),
             # By the lengths of the texts, whatever is left of them to compute: the same batches either way.
-            batches(texts[0], settings, seed),
+            batches(texts[0], settings, seed, train_split.mixture),
             _label_loss(network, tokens, standardised(network, train_split.targets), lesson, settings),
             exam.score,
             exam.figures,
@@ -131,9 +132,19 @@ def _label_loss(
     return loss
 
 
-def batches(tokens: Tokens, settings: TrainingRecipe, seed: int) -> Callable[[int], list[NDArray[np.int64]]]:
-    """The plan of a training over some tokens."""
-    return lambda epoch: plan(tokens.lengths, batch_size=settings.batch_size, seed=seed, epoch=epoch)
+def batches(
+    tokens: Tokens, settings: TrainingRecipe, seed: int, mixture: Mixture | None = None
+) -> Callable[[int], list[NDArray[np.int64]]]:
+    """The plan of a training over some tokens: all rows in every epoch, or those that a mixture draws."""
+    lengths = tokens.lengths
+
+    def of_epoch(epoch: int) -> list[NDArray[np.int64]]:
+        if mixture is None:
+            return plan(lengths, batch_size=settings.batch_size, seed=seed, epoch=epoch)
+        rows = mixture.epoch(epoch)
+        return [rows[batch] for batch in plan(lengths[rows], batch_size=settings.batch_size, seed=seed, epoch=epoch)]
+
+    return of_epoch
 
 
 def fingerprint(network: Network, settings: TrainingRecipe, *more: object) -> str:

@@ -63,6 +63,7 @@ class Study:
     folder: Path
     """Of checkpoints."""
     progress: Progress
+    title: str = "Fine-tuning the teacher"
 
 
 def from_labels(study: Study) -> History:
@@ -73,13 +74,13 @@ def from_labels(study: Study) -> History:
         study.train,
         study.validation,
         settings,
-        title="Fine-tuning the teacher",
+        title=study.title,
         seed=study.seed,
         folder=study.folder,
         progress=study.progress,
         regime=study.prepared.regime,
         goal=until.goal(settings.until, task),
-        lesson=regular.lesson(settings, task, study.train.targets),
+        lesson=regular.lesson(settings, task, study.train.targets[study.train.epoch(0)]),
     )
     return state.history
 

@@ -87,7 +87,7 @@ class Lesson:
 
 
 def lesson(settings: LabelRecipe, task: Task, targets: NDArray[np.float64]) -> Lesson:
-    """The task's own loss of labels with what the recipe puts around it; `targets` (N,) are those of all rows."""
+    """The task's own loss of labels with what the recipe puts around it; `targets` (N,) are those of an epoch."""
     known = Known(task, targets)
     rows: RowLoss = task.label_loss
     asked = {name: entry for name, entry in LABELS.items() if getattr(settings, name)}

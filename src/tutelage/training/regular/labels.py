@@ -21,4 +21,4 @@ class Known:
 
     task: Task
     targets: NDArray[np.float64]
-    """(N,): those of all training rows."""
+    """(N,): those of the rows that an epoch draws."""
