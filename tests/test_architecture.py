@@ -253,7 +253,7 @@ def nodes(kind: type[ast.AST]) -> Iterator[tuple[str, ast.AST]]:
 
 def test_no_stage_asks_which_task_it_serves() -> None:
     """Not by comparing, not by a table with tasks as keys, not by type; names stand only where users give them."""
-    givers = ("tasks/", "recipe.py", "demo.py", "data/inspect.py")
+    givers = ("tasks/", "recipe_parts.py", "demo.py", "data/inspect.py")
     problems = [
         f"{place} names the task {node.value!r}"
         for place, node in nodes(ast.Constant)
