@@ -22,8 +22,11 @@ HERE = Path(__file__).parent
 REVIEWS = HERE.parent / "tests" / "material" / "reviews.csv"
 
 
-def child(output: str, model: str, die_in_save: int) -> None:
-    """Train teacher, student and control; with `die_in_save`, kill this process at that flush to the disk."""
+def child(output: str, model: str, die_in_save: int, within: str) -> None:
+    """Train teacher, student and control; with `die_in_save`, kill this process at that flush to the disk.
+
+    Only flushes of paths that contain `within` count.
+    """
     from tutelage import pipeline, recipe, storage
     from tutelage.folder import RunFolder
     from tutelage.progress import Logged, Silent
@@ -34,7 +37,7 @@ def child(output: str, model: str, die_in_save: int) -> None:
         flush, calls = storage._flush, iter(range(1, 1_000_000))
 
         def dying(path: Path) -> None:
-            if next(calls) == die_in_save:
+            if within in str(path) and next(calls) == die_in_save:
                 os.kill(os.getpid(), signal.SIGKILL)
             flush(path)
 
@@ -68,8 +71,8 @@ def hashes(folder: Path) -> dict[str, str]:
     }
 
 
-def start(output: Path, model: Path, die_in_save: int = 0) -> subprocess.Popen[bytes]:
-    command = [sys.executable, __file__, "--child", str(output), str(model), str(die_in_save)]
+def start(output: Path, model: Path, die_in_save: int = 0, within: str = "") -> subprocess.Popen[bytes]:
+    command = [sys.executable, __file__, "--child", str(output), str(model), str(die_in_save), within]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
@@ -119,6 +122,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--child"]:
-        child(sys.argv[2], sys.argv[3], int(sys.argv[4]))
+        child(sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5])
     else:
         main()

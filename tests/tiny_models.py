@@ -88,22 +88,28 @@ def write_bert(folder: Path, *, layers: int = 4, width: int = 32) -> Path:
     return _write(folder, BertModel, config, tokenizer)
 
 
-def write_gpt2(folder: Path) -> Path:
+def write_gpt2(folder: Path, *, layers: int = 3) -> Path:
     """An untrained GPT-2 without a head."""
     from transformers import GPT2Config, GPT2Model
 
     tokenizer = byte_bpe()
-    config = GPT2Config(vocab_size=len(tokenizer), n_embd=32, n_layer=3, n_head=4, n_positions=128)
+    config = GPT2Config(vocab_size=len(tokenizer), n_embd=32, n_layer=layers, n_head=4, n_positions=128)
     return _write(folder, GPT2Model, config, tokenizer)
 
 
-def write_t5(folder: Path) -> Path:
+def write_t5(folder: Path, *, layers: int = 3) -> Path:
     """An untrained T5 without a head."""
     from transformers import T5Config, T5Model
 
     tokenizer = unigram()
     config = T5Config(
-        vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=64, num_layers=3, num_heads=4, decoder_start_token_id=0
+        vocab_size=len(tokenizer),
+        d_model=32,
+        d_kv=8,
+        d_ff=64,
+        num_layers=layers,
+        num_heads=4,
+        decoder_start_token_id=0,
     )
     return _write(folder, T5Model, config, tokenizer)
 

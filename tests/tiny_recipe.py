@@ -1,11 +1,9 @@
-"""A recipe with everything tiny, and somebody who listens to what is done for it."""
+"""A recipe with everything tiny."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-
-from tutelage.progress import Silent
 
 
 def recipe(reviews: Path, bert: Path, output: Path, **changes: Any) -> dict[str, Any]:
@@ -22,14 +20,3 @@ def recipe(reviews: Path, bert: Path, output: Path, **changes: Any) -> dict[str,
     for key, value in changes.items():
         base[key] = {**base.get(key, {}), **value} if isinstance(value, dict) else value
     return base
-
-
-class Listener(Silent):
-    """Remembers the titles of what was done."""
-
-    def __init__(self) -> None:
-        self.done: list[str] = []
-
-    def bar(self, title: str, total: float) -> Any:
-        self.done.append(title)
-        return super().bar(title, total)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from tutelage.bundle.onnx_file import has_external_data
 from tutelage.compress import cascade, graph
 from tutelage.compress.cascade import Gate
 from tutelage.compress.compare import Judge
-from tutelage.compress.export import export
+from tutelage.compress.export import Export, export
 from tutelage.compress.run import outputs, session
 from tutelage.encoding import Reading
 from tutelage.progress import Silent
@@ -131,12 +132,19 @@ def test_no_wide_part_or_no_confidence_makes_no_cascade(bert: Path, tmp_path: Pa
 
 @pytest.mark.parametrize(("ratio", "taken"), [(1.05, "none"), (2.0, "the wide part alone")])
 def test_it_is_taken_only_when_measured_faster(
-    bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ratio: float, taken: str
+    written: tuple[Network, Path, Path, Gate],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ratio: float,
+    taken: str,
 ) -> None:
     monkeypatch.setattr(Judge, "speed_ratio", lambda *_: ratio)
+    exported = Export(tmp_path / "fp32.onnx", 0.0, first_token_only=True)
+    network, whole, _, _ = written
+    monkeypatch.setattr(graph, "export", lambda *_, **__: shutil.copy(whole, exported.file) and exported)
     labels = [float(row["label"] == "positive") for row in REVIEWS]
     made = graph.make(
-        student(bert),
+        network,
         split(TEXTS, labels),
         CompressRecipe(cascade_loss=0.6),
         folder=tmp_path,

@@ -15,6 +15,5 @@ def finished(reviews: Path, bert: Path, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture(autouse=True)
-def no_memory_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Peak memory takes a process a model: the shared run measures it, the others need not."""
-    monkeypatch.setattr("tutelage.evaluate.memory._measure", lambda *_, **__: None)
+def lean(only_what_is_deployed: None) -> None:
+    """The shared run compares everything; those that tests make for themselves need not."""

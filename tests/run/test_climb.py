@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 import tiny_models
+from listener import Listener
 from tiny_recipe import recipe
 from tutelage import cli, pipeline
 from tutelage.artifacts.network import Network
@@ -20,21 +21,6 @@ from tutelage.progress import Silent
 from tutelage.recipe import StudentRecipe, load
 from tutelage.recipe_matching import Stage
 from tutelage.student import ladder
-
-
-class Listener(Silent):
-    """Remembers what was said and done."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.done: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
-
-    def bar(self, title: str, total: float):
-        self.done.append(title)
-        return super().bar(title, total)
 
 
 def test_an_easy_goal_takes_the_first_rung_and_is_not_searched_twice(reviews: Path, bert: Path, tmp_path: Path) -> None:

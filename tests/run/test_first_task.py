@@ -10,7 +10,7 @@ import torch
 
 import tiny_recipe
 import tutelage
-from tiny_recipe import Listener
+from listener import Listener
 from tutelage import recipe as recipes
 from tutelage import storage
 from tutelage.artifacts.network import Network

@@ -19,9 +19,11 @@ def test_killed_inside_a_save_it_resumes_to_identical_files(
     assert kill.start(tmp_path / "whole", bert).wait() == 0
     expected = kill.hashes(tmp_path / "whole")
     assert len(expected) > 15
-    # Early in the teacher's checkpoints, and late, among those of student and control.
-    for flush in (60, 200):
-        cut = tmp_path / str(flush)
-        assert kill.start(cut, bert, die_in_save=flush).wait() == -signal.SIGKILL
-        assert kill.start(cut, bert).wait() == 0
-        assert kill.hashes(cut) == expected
+    # In the teacher's checkpoints, and again in the student's; each of three epochs flushes more than ten times.
+    cut = tmp_path / "cut"
+    for trained in ("teacher", "student"):
+        killed = kill.start(cut, bert, die_in_save=20, within=f"training/{trained}")
+        assert killed.wait() == -signal.SIGKILL
+        assert list((cut / ".tutelage" / "training" / trained).glob("step-*"))
+    assert kill.start(cut, bert).wait() == 0
+    assert kill.hashes(cut) == expected

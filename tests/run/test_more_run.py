@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tiny_recipe import Listener, recipe
+from listener import Listener
+from tiny_recipe import recipe
 from tutelage import pipeline, proof
 from tutelage.check import check
 from tutelage.recipe import load

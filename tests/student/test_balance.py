@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import tiny_models
+from listener import Listener
 from splits import split
 from tiny_recipe import recipe
 from tutelage import pipeline, yaml_text
@@ -203,6 +204,7 @@ def test_a_recipe_written_out_is_the_same_again() -> None:
         assert recipes.load(yaml_text.read(recipes.dump(made))) == made
 
 
+@pytest.mark.usefixtures("only_what_is_deployed")
 def test_a_run_tells_what_was_chosen_and_does_not_try_again(reviews: Path, bert: Path, tmp_path: Path) -> None:
     given = recipe(reviews, bert, tmp_path / "run", student={"balance": "auto"})
     run = pipeline.run(given)
@@ -212,13 +214,7 @@ def test_a_run_tells_what_was_chosen_and_does_not_try_again(reviews: Path, bert:
     assert "way to learn" in (run.path / "report.html").read_text()
     assert run.measurements.times["balance"] is not None
 
-    titles = []
-
-    class Listener(Silent):
-        def bar(self, title: str, total: float):
-            titles.append(title)
-            return super().bar(title, total)
-
-    pipeline.run({**given, "student": {**given["student"], "control": False}}, resume=True, progress=Listener())
-    assert titles
-    assert not [title for title in titles if "ways to learn" in title]
+    listener = Listener()
+    pipeline.run({**given, "student": {**given["student"], "control": False}}, resume=True, progress=listener)
+    assert listener.done
+    assert not [title for title in listener.done if "ways to learn" in title]

@@ -11,10 +11,12 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 import tiny_models
+from listener import Listener
 from tiny_recipe import recipe
 from tutelage import check, pipeline
 from tutelage.errors import ModelError, RecipeError
-from tutelage.progress import Silent
+from tutelage.folder import LOG, RunFolder
+from tutelage.progress import Logged, Silent
 from tutelage.recipe import load
 from tutelage.teachers import Candidate, choose
 
@@ -38,9 +40,13 @@ def test_what_counts_is_what_was_taught() -> None:
 @pytest.fixture
 def other(tmp_path: Path, bert: Path, reviews: Path) -> Path:
     """A teacher for the same labels that has learned them the wrong way round."""
-    made = pipeline.run(recipe(reviews, bert, tmp_path / "made", student={"control": False}))
+    given = load(recipe(reviews, bert, tmp_path / "made"))
+    made = RunFolder.claim(given, resume=False)
+    with made.locked():
+        story = pipeline._Story(given, made, Logged(Silent(), made.path / LOG))
+        story._workshop(story._data())
     folder = tmp_path / "wrong"
-    shutil.copytree(made.path / "teacher", folder)
+    shutil.copytree(made.teacher, folder)
     model = AutoModelForSequenceClassification.from_pretrained(folder)
     with torch.no_grad():
         model.classifier.weight.mul_(-3)
@@ -49,6 +55,7 @@ def other(tmp_path: Path, bert: Path, reviews: Path) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("only_what_is_deployed")
 def test_a_run_takes_the_teacher_that_teaches_most(bert: Path, reviews: Path, other: Path, tmp_path: Path) -> None:
     given = recipe(reviews, bert, tmp_path / "run", student={"control": False})
     del given["teacher"]["model"]
@@ -64,16 +71,10 @@ def test_a_run_takes_the_teacher_that_teaches_most(bert: Path, reviews: Path, ot
     assert (run.path / "teacher" / "model.safetensors").read_bytes() == kept
     assert len(run.student.predict([row["text"] for row in tiny_models.reviews()[:3]])) == 3
 
-    titles = []
-
-    class Listener(Silent):
-        def bar(self, title: str, total: float):
-            titles.append(title)
-            return super().bar(title, total)
-
-    pipeline.run({**given, "evaluate": {"resamples": 200}}, resume=True, progress=Listener())
-    assert titles
-    assert not [title for title in titles if "teacher" in title.lower() and "export" not in title.lower()]
+    listener = Listener()
+    pipeline.run({**given, "evaluate": {"resamples": 200}}, resume=True, progress=listener)
+    assert listener.done
+    assert not [title for title in listener.done if "teacher" in title.lower() and "export" not in title.lower()]
 
 
 def test_one_that_does_not_exist_is_refused_before_any_is_trained(bert: Path, reviews: Path, tmp_path: Path) -> None:

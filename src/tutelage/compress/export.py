@@ -23,6 +23,8 @@ from tutelage.errors import TutelageError
 
 # Largest difference of any output between PyTorch and ONNX Runtime in fp32, next to outputs of about 1 to 10.
 TOLERANCE = 1e-3
+# Tokens. Below, torch's tracer takes the lengths of an encoder-decoder for special cases, and refuses to generalise.
+_SHORTEST = 3
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,15 @@ class _Logits(nn.Module):
         return logits if self.wide is None else self.wide.deep * logits + self.wide(input_ids, attention_mask)
 
 
-def trace(module: nn.Module, file: Path, *, names: Sequence[str], max_tokens: int) -> None:
-    """Write `module(input_ids, attention_mask)` -> outputs of these names, for any batch and length."""
+def trace(module: nn.Module, file: Path, *, names: Sequence[str], max_tokens: int, shortest: int = 0) -> None:
+    """Write `module(input_ids, attention_mask)` -> outputs of these names, for any batch and length.
+
+    `shortest` is the length from which on tracing may reason; the graph itself takes shorter texts too.
+    """
     ids = torch.ones((2, 7), dtype=torch.long)
     mask = torch.ones_like(ids)
     mask[1, 4:] = 0
-    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=max_tokens)}
+    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", min=min(shortest, max_tokens), max=max_tokens)}
     with warnings.catch_warnings(), _quiet("torch.onnx", "torch.export", "onnxscript"):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
@@ -106,13 +111,23 @@ def trace(module: nn.Module, file: Path, *, names: Sequence[str], max_tokens: in
 
 
 def _write(network: Network, file: Path) -> None:
-    """Fused attention of some architectures cannot be decomposed; plain attention can."""
-    model = network.model
+    """Fused attention of some architectures cannot be decomposed; plain attention can.
+
+    Every attempt costs seconds, so that what is known to fail comes last: the fused attention of encoder-decoders, and
+    a trace of theirs that is to hold below `_SHORTEST` tokens, which torch finds out at its end and begins again.
+    """
+    model, two_stacks = network.model, network.model.config.is_encoder_decoder
     fused = model.config._attn_implementation
-    for attention in dict.fromkeys((fused, "eager")):
+    for attention in dict.fromkeys(("eager", fused) if two_stacks else (fused, "eager")):
         model.set_attn_implementation(attention)
         try:
-            trace(_Logits(network), file, names=["logits"], max_tokens=network.reading.max_tokens)
+            trace(
+                _Logits(network),
+                file,
+                names=["logits"],
+                max_tokens=network.reading.max_tokens,
+                shortest=_SHORTEST if two_stacks else 0,
+            )
         except torch.onnx.OnnxExporterError as error:
             problem = error
         else:
