@@ -34,13 +34,14 @@ SHARED = {
     "recipe_matching",
     "recipe_parts",
     "recipe_training",
+    "recipe_transfer",
     "storage",
     "text",
     "version",
 }
 """Modules that every room may import; they import no room but the foundation."""
 COMPOSERS = {
-    *("pipeline", "pretraining", "workshop", "climb", "proof", "refuse", "teachers"),
+    *("pipeline", "pretraining", "workshop", "climb", "proof", "refuse", "teachers", "gather"),
     *("check", "cli", "demo", "__init__", "__main__"),
 }
 """The only modules that put rooms together."""

@@ -12,6 +12,7 @@ import pytest
 from tutelage import pretrain_recipe, reference
 from tutelage.recipe import Recipe, StudentRecipe, load
 from tutelage.recipe_matching import Stage
+from tutelage.recipe_transfer import AugmentRecipe, SelectRecipe
 
 COMMITTED = Path(__file__).parents[1] / "docs" / "reference"
 
@@ -41,7 +42,9 @@ def test_every_key_of_the_recipe_has_its_row(written: Path) -> None:
     parts = [field.annotation for field in Recipe.model_fields.values() if hasattr(field.annotation, "model_fields")]
     keys = [name for name in Recipe.model_fields if name not in ("data", "teacher", "student", "compress", "evaluate")]
     for part in parts:
-        keys += [*part.model_fields, *(Stage.model_fields if part is StudentRecipe else ())]
+        keys += part.model_fields
+        for inner in (Stage, AugmentRecipe, SelectRecipe) if part is StudentRecipe else ():
+            keys += inner.model_fields
     assert len(parts) == 5
     assert [row[0] for row in rows] == keys
     assert all(meaning.strip() for *_, meaning in rows)

@@ -15,8 +15,8 @@ import numpy as np
 import psutil
 import torch
 
+from tutelage import gather, refuse
 from tutelage import recipe as recipes
-from tutelage import refuse
 from tutelage.artifacts.batch import plan
 from tutelage.artifacts.corpus import Corpus
 from tutelage.artifacts.network import Network, forward
@@ -78,6 +78,7 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
             matching.check(recipe.student, shape, teacher.model)
             ladder.check(recipe.student, teacher.model)
             refuse.other_tokens(recipe.student, teacher, corpus)
+            gather.refuse_unfit(recipe)
         with shown.bar("Trying a few steps", 2) as bar:
             tokens = teacher.tokenize(corpus["train"].texts())
             trains = fine_tune.trains(teacher, recipe.teacher, fitted=fitted)
@@ -180,7 +181,7 @@ def _estimate(
     per_row = float(np.mean(tokens.lengths))
     rows = {name: len(split) for name, split in corpus.splits.items()}
     labelled, several = rows["train"] * per_row, len(recipe.teacher.models or [recipe.teacher.model])
-    transfer = labelled + rows.get("unlabelled", 0) * per_row
+    transfer = labelled + settings.more(rows["train"], rows.get("unlabelled", 0)) * per_row
     judged = (rows["validation"] + rows["test"]) * per_row
     once = labelled * teacher.reading if teacher.kept else 0.0
     seconds = {

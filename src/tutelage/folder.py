@@ -25,7 +25,8 @@ _INSIDE = ".tutelage"
 Asked = Recipe | PretrainRecipe
 _SHOWN = 8
 # A search leaves stages of its own for every student that it tried.
-_COMPARED, _DECIDING = ("teacher", "student", "control"), ("teacher", "balance", "student", "compress")
+_COMPARED = ("teacher", "student", "control")
+_DECIDING = ("teacher", "texts", "balance", "student", "compress")
 
 
 class RunFolder:
@@ -36,6 +37,7 @@ class RunFolder:
         self.recipe_file = path / recipe_name
         self.inside = path / _INSIDE
         self.corpus = path / _INSIDE / "corpus"
+        self.texts = path / _INSIDE / "texts"
         self.training = path / _INSIDE / "training"
         self.control = path / _INSIDE / "control"
         self.export = path / _INSIDE / "export"

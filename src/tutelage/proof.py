@@ -9,7 +9,7 @@ from typing import Any
 
 from tutelage import storage
 from tutelage.artifacts.corpus import Corpus
-from tutelage.artifacts.measurements import Measurements, Search
+from tutelage.artifacts.measurements import LearningCurve, Measurements, Search
 from tutelage.artifacts.network import Network
 from tutelage.compress.export import export
 from tutelage.evaluate import measure, memory, speed
@@ -32,6 +32,7 @@ class Cast:
     made: Made
     control: Network | None
     search: Search | None
+    curve: LearningCurve | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -80,6 +81,7 @@ def prove(cast: Cast, facts: dict[str, Any], progress: Logged) -> Measurements:
         history=cast.folder.histories(),
         warnings=progress.warnings,
         search=cast.search,
+        curve=cast.curve,
     )
 
 

@@ -12,10 +12,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from tutelage import recipe_file, yaml_text
+from tutelage import recipe_file, recipe_transfer, yaml_text
 from tutelage.recipe_matching import MatchingRecipe, misfits
 from tutelage.recipe_parts import Count, Name, Part, Positive, Share, Sources
 from tutelage.recipe_training import LabelRecipe, TrainingRecipe
+from tutelage.recipe_transfer import Portion, TransferRecipe
 
 Precision = Literal["fp32", "int8"]
 StrategyName = Literal["full", "last-n", "head", "gradual", "bitfit", "lora", "dora", "adalora", "ia3", "adapter"]
@@ -33,7 +34,6 @@ _PARTNERS = {
 }
 # What `balance: auto` decides, and what only somebody who knows their way would set.
 _BALANCE = ("alpha", "alpha_schedule", "temperature", "loss", "prediction", "stages")
-Portion = Annotated[float, Field(gt=0, le=1)]
 
 
 class DataRecipe(Part):
@@ -158,7 +158,7 @@ class TeacherRecipe(LabelRecipe):
         return self
 
 
-class StudentRecipe(MatchingRecipe, TrainingRecipe):
+class StudentRecipe(TransferRecipe, MatchingRecipe, TrainingRecipe):
     """The small model, and how it learns from the teacher."""
 
     size: Literal["auto", "tiny", "small", "medium"] | None = Field(
@@ -312,12 +312,14 @@ class Recipe(Part):
     threads: Count | None = Field(None, description="CPU threads; null: all cores")
 
     @model_validator(mode="after")
-    def _tokens_correspond(self) -> Recipe:
+    def _goes_together(self) -> Recipe:
         if self.student.follows_tokens and self.data.long_text == "window":
             raise ValueError(
                 "`data.long_text: window` reads a text more than once, and what is matched token by token "
                 "(student.hidden_of: token, attention, relations) needs each token once; take `long_text: truncate`"
             )
+        for problem in recipe_transfer.misfits(self.student, self.data.unlabelled):
+            raise ValueError(problem)
         return self
 
 

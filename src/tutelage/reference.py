@@ -72,8 +72,8 @@ def recipe_page(kind: type[BaseModel], title: str) -> str:
         if part is not None:
             lines += ["", f"## `{name}`", "", part["description"], ""]
             lines += _table(part["properties"], part.get("required", []))
-            for key, inner in _lists(part, schema).items():
-                lines += ["", f"### `{name}.{key}`, each", "", inner["description"], ""]
+            for key, inner in _inner(part, schema).items():
+                lines += ["", f"### `{name}.{key}", "", inner["description"], ""]
                 lines += _table(inner["properties"], inner.get("required", []))
     return "\n".join(lines) + "\n"
 
@@ -95,14 +95,16 @@ def _part(value: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]
     return part
 
 
-def _lists(part: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The schemas of parts that are lists of mappings, by their keys."""
+def _inner(part: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The schemas of parts inside a part, by their keys as titles call them."""
     found = {}
     for name, value in part["properties"].items():
         for branch in value.get("anyOf", [value]):
-            inner = _part(branch.get("items", {}), schema)
-            if inner is not None:
-                found[name] = inner
+            one, each = _part(branch, schema), _part(branch.get("items", {}), schema)
+            if one is not None:
+                found[f"{name}`"] = one
+            if each is not None:
+                found[f"{name}`, each"] = each
     return found
 
 
@@ -121,15 +123,21 @@ def _in_words(value: Mapping[str, Any]) -> str:
     choices = value.get("enum", [value["const"]] if "const" in value else [])
     if choices:
         return ", ".join(f"`{_scalar(choice)}`" for choice in choices)
-    if value["type"] == "array" and "$ref" in value["items"]:
-        return "list of mappings, below"
+    if "$ref" in value:
+        return "mapping, below"
     if value["type"] == "array":
-        one = _in_words(value["items"])
-        return f"{one} or list of {one}s"
+        return _list_in_words(value["items"])
     if value["type"] == "object":
         return f"mapping of {_WORDS['string']} to {_in_words(value['additionalProperties'])}"
     bounds = [f"{words} {value[key]:g}" for key, words in _BOUNDS.items() if key in value]
     return f"{_WORDS[value['type']]} {' and '.join(bounds)}".rstrip()
+
+
+def _list_in_words(items: Mapping[str, Any]) -> str:
+    if "$ref" in items:
+        return "list of mappings, below"
+    one = _in_words(items)
+    return f"{one} or list of {'these' if 'enum' in items else f'{one}s'}"
 
 
 def _scalar(value: Any) -> str:

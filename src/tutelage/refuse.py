@@ -7,10 +7,11 @@ from dataclasses import replace
 
 from tutelage.artifacts.corpus import Corpus
 from tutelage.artifacts.network import Network
+from tutelage.augment import copies
 from tutelage.compress import vocabulary
 from tutelage.errors import RecipeError
 from tutelage.recipe import Recipe, StudentRecipe
-from tutelage.student import curriculum, distil, losses
+from tutelage.student import curriculum, distil, losses, usefulness
 from tutelage.tasks import Task
 from tutelage.training import regular, until
 
@@ -20,6 +21,8 @@ def unfit(recipe: Recipe, task: Task | type[Task]) -> None:
     looks: list[Callable[[], object]] = [
         lambda: losses.choose(recipe.student.loss, task),
         lambda: curriculum.refuse_unfit(recipe.student, task),
+        lambda: usefulness.refuse_unfit(recipe.student, task),
+        lambda: copies.refuse_unfit(recipe.student.augment, task),
         lambda: regular.refuse_unfit(recipe.teacher, task),
         # What a task measures is known when its labels are.
         lambda: until.goal(recipe.teacher.until, task) if isinstance(task, Task) else None,
@@ -35,9 +38,20 @@ def unfit(recipe: Recipe, task: Task | type[Task]) -> None:
 
 
 def other_tokens(settings: StudentRecipe, teacher: Network, corpus: Corpus) -> None:
-    """Raise `ModelError` when tokens are to be matched one by one, and a small vocabulary makes others of the texts."""
+    """Raise an error when tokens are to be matched one by one, and a small vocabulary makes others of the texts.
+
+    `ModelError` says of how many; what becomes of copies cannot be known before there is a teacher: `RecipeError`.
+    """
     if not settings.follows_tokens or settings.vocabulary == "keep" or settings.vocabulary_size == "auto":
         return
+    if settings.augment is not None:
+        raise RecipeError(
+            "the recipe",
+            [
+                "student.augment: copies hold words that a small vocabulary cuts up, and tokens are to be matched one "
+                "by one; leave out `student.vocabulary_size`"
+            ],
+        )
     student = replace(teacher, tokenizer=vocabulary.of_corpus(teacher, corpus, settings).tokenizer)
     for name in ("train", "unlabelled"):
         if name not in corpus.splits:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tutelage import storage
-from tutelage.artifacts.corpus import DESCRIPTION, SPLITS, Corpus
+from tutelage.artifacts.corpus import DESCRIPTION, SPLITS, Corpus, content_key
 from tutelage.data.arrange import arrange
-from tutelage.data.clean import clean_label, clean_text, content_key
+from tutelage.data.clean import clean_label, clean_text
 from tutelage.data.health import measure
 from tutelage.data.identity import fingerprint_sources
 from tutelage.data.quarantine import FILE, Quarantine, quarantine

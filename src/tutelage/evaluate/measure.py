@@ -16,6 +16,7 @@ from tutelage.artifacts.measurements import (
     Choice,
     Disagreement,
     Interval,
+    LearningCurve,
     Measurements,
     MetricInfo,
     ModelMeasurements,
@@ -193,6 +194,7 @@ def assemble(
     history: dict[str, list[dict[str, float]]],
     warnings: list[str],
     search: Search | None = None,
+    curve: LearningCurve | None = None,
 ) -> Measurements:
     """Everything, in the shape of `measurements.json`."""
     task, test = corpus.task, corpus["test"]
@@ -233,5 +235,6 @@ def assemble(
         recipe=recipe.model_dump(mode="json"),
         warnings=warnings,
         search=search,
+        learning_curve=curve,
         **scored.comparisons,
     )

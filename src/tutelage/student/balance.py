@@ -11,7 +11,7 @@ student itself would have said: docs/decisions/0008.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from tutelage.artifacts.corpus import Split
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.signals import Signals
-from tutelage.artifacts.wide import features
 from tutelage.progress import Progress
 from tutelage.recipe import StudentRecipe
 from tutelage.student import linear, losses
@@ -31,7 +30,6 @@ from tutelage.student.linear import Array
 from tutelage.tasks import Task
 from tutelage.training import supervised
 
-_STRENGTH = 1.0
 # The lessons of a linear model hardly change with more rows; with many outputs, fewer take as long.
 _MOST_ROWS, _FEWEST_ROWS, _MOST_NUMBERS = 20_000, 1000, 200_000
 _ERRORS = 2.0  # standard errors by which another way must be better
@@ -83,22 +81,17 @@ def screen(
     """
     task = student.task
     some = sample(len(transfer), task.width)
-    vocabulary, buckets = int(student.model.config.vocab_size), linear.buckets(task.width)
-    counted = features(transfer.tokens.take(some), vocabulary=vocabulary, buckets=buckets)
-    weights = linear.rarity(counted)
-    rows = counted.multiply(weights).tocsr()
-    judged = features(student.tokenize(validation.texts()), vocabulary=vocabulary, buckets=buckets)
-    judged = judged.multiply(weights).tocsr()
+    rows = linear.read(student, transfer.tokens.take(some))
+    judged = linear.read(student, student.tokenize(validation.texts()))
     centre, spread = supervised.units(student)
-    outputs = signals.outputs(transfer.signal_rows[some], transfer.keys[some])
-    said = torch.from_numpy((outputs - centre) / spread).double()
+    said = spoken(student, signals.outputs(transfer.signal_rows[some], transfer.keys[some]))
     targets = supervised.standardised(student, transfer.targets[some]).double()
     found, candidates = {}, among or [way for group in ways(task) for way in group]
     with progress.bar("Comparing ways to learn", len(candidates)) as bar:
         for way in candidates:
-            lesson = _lesson(settings.model_copy(update=dict(way.settings)), task, said, targets)
-            table, bias = linear.fit(rows, lesson, task.width, _STRENGTH)
-            answers = (judged @ table + bias) * spread + centre
+            given = settings.model_copy(update=dict(way.settings))
+            pupil = linear.taught(rows, lesson(given, task, said, targets), task.width)
+            answers = pupil.outputs(judged) * spread + centre
             found[way.name] = supervised.calibrated(student, answers, validation.targets)[1]
             bar.advance()
     return found
@@ -139,13 +132,18 @@ def better(one: Array, other: Array) -> tuple[float, float]:
     return float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(len(difference)))
 
 
-def _lesson(
-    settings: StudentRecipe, task: Task, said: torch.Tensor, targets: torch.Tensor
-) -> Callable[[torch.Tensor], torch.Tensor]:
+def spoken(network: Network, outputs: NDArray[np.float32]) -> torch.Tensor:
+    """What a teacher said (N, K), in training units."""
+    centre, spread = supervised.units(network)
+    return torch.from_numpy((outputs - centre) / spread).double()
+
+
+def lesson(settings: StudentRecipe, task: Task, said: torch.Tensor, targets: torch.Tensor) -> linear.RowLoss:
+    """What a linear model is to learn from a teacher (N, K) and from labels (N,), NaN where unknown."""
     compute, alpha, temperature = losses.choose(settings.loss, task).compute, settings.alpha, settings.temperature
     known = ~targets.isnan()
 
-    def lesson(outputs: torch.Tensor) -> torch.Tensor:
+    def loss(outputs: torch.Tensor) -> torch.Tensor:
         total = alpha * temperature**2 * compute(outputs, said, targets, temperature)
         if alpha < 1:
             of_labels = torch.zeros_like(total)
@@ -153,4 +151,4 @@ def _lesson(
             total = total + (1 - alpha) * of_labels
         return total
 
-    return lesson
+    return loss
