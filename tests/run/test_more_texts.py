@@ -12,14 +12,13 @@ import tiny_models
 from tiny_recipe import recipe
 from tutelage import pipeline
 from tutelage.artifacts.corpus import Corpus, Split
-from tutelage.artifacts.signals import Recording, Signals
+from tutelage.artifacts.signals import Recording, Signals, write_shard
 from tutelage.check import check
 from tutelage.errors import ModelError, RecipeError
 from tutelage.folder import RunFolder
 from tutelage.gather import Gathering
 from tutelage.progress import Logged, Silent
 from tutelage.recipe import StudentRecipe
-from tutelage.teacher import signals as recording
 
 AUGMENT = {"ways": ["swap", "synonym", "recombine"], "rate": 0.3}
 
@@ -111,15 +110,25 @@ def gathered(run: pipeline.Run, folder: Path, record: Any, **student: Any) -> li
     return Gathering(asked, place, corpus, run.teacher, "teacher", progress).splits(record)
 
 
+def _sides(keys: np.ndarray) -> np.ndarray:
+    """1 or -1, by the content of a text."""
+    return np.array([1.0 if key.tobytes()[0] % 2 else -1.0 for key in keys])
+
+
 def test_nothing_is_made_twice_and_everything_again_when_asked_otherwise(run: pipeline.Run, tmp_path: Path) -> None:
     heard: list[list[str]] = []
 
     def record(splits: list[Split]) -> Signals:
+        """A teacher whose answers have nothing to do with what a text says."""
         heard.append([split.name for split in splits])
-        wanted = Recording(2, ())
-        return recording.record(run.teacher, splits, wanted, folder=tmp_path / "signals", progress=Silent())
+        folder = tmp_path / f"signals{len(heard)}"
+        folder.mkdir()
+        keys = np.concatenate([split.keys for split in splits])
+        records = np.zeros(len(keys), dtype=Recording(2, ()).dtype)
+        records["key"], records["outputs"][:, 1] = keys, _sides(keys)
+        write_shard(folder, 0, records)
+        return Signals.open(folder, Recording(2, ()))[0]
 
-    (tmp_path / "signals").mkdir()
     first = gathered(run, tmp_path, record)
     assert heard == [["train", "more"]]
     again = gathered(run, tmp_path, record)
@@ -128,6 +137,10 @@ def test_nothing_is_made_twice_and_everything_again_when_asked_otherwise(run: pi
     # Whoever keeps all need not ask; whoever chooses asks for the training texts first, and for no more than it takes.
     every = gathered(run, tmp_path, record, augment={**AUGMENT, "keep": "all"})
     assert set(first[1].texts()) < set(every[1].texts())
+    for split, agrees in ((first[1], True), (every[1], False)):
+        bound = np.isin(split.table["source"].to_pylist(), ["copy: swap", "copy: synonym"])
+        origins = split.table["row"].to_numpy()[bound] - 1
+        assert (_sides(split.keys[bound]) == _sides(first[0].keys[origins])).all() == agrees
     assert len(heard) == 1
     few = gathered(run, tmp_path, record, select={"share": 0.1})
     assert heard[1:] == [["train"], ["train", "more"]]
