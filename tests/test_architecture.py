@@ -37,13 +37,14 @@ SHARED = {
     "recipe_shape",
     "recipe_teacher",
     "recipe_training",
+    "recipe_transfer",
     "storage",
     "text",
     "version",
 }
 """Modules that every room may import; they import no room but the foundation."""
 COMPOSERS = {
-    *("pipeline", "pretraining", "workshop", "climb", "proof", "refuse", "teachers", "first_task"),
+    *("pipeline", "pretraining", "workshop", "climb", "proof", "refuse", "teachers", "first_task", "gather"),
     *("check", "cli", "demo", "__init__", "__main__"),
 }
 """The only modules that put rooms together."""

@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import torch
 
-from tutelage import first_task, refuse
+from tutelage import first_task, gather, refuse
 from tutelage import recipe as recipes
 from tutelage.artifacts.batch import plan
 from tutelage.artifacts.corpus import Corpus
@@ -81,6 +81,7 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
             matching.check(recipe.student, shape, teacher.model)
             ladder.check(recipe.student, teacher.model)
             refuse.other_tokens(recipe.student, teacher, corpus)
+            gather.refuse_unfit(recipe)
         choice = None
         with shown.bar("Trying a few steps", 2) as bar:
             tokens = teacher.tokenize(corpus["train"].texts())
@@ -207,7 +208,7 @@ def _estimate(
     # What an epoch draws, and every text once.
     drawn = corpus["train"].drawn
     labelled, read = drawn * per_row, rows["train"] * per_row
-    unlabelled = rows.get("unlabelled", 0) * per_row
+    unlabelled = settings.more(rows["train"], rows.get("unlabelled", 0)) * per_row
     judged = (rows["validation"] + rows["test"] + sum(map(len, corpus.others.values()))) * per_row
     once = read * teacher.reading if teacher.kept else 0.0
     epoch = 0.0

@@ -99,10 +99,10 @@ class Climb:
         """Changes with whatever could change the search, the machine included: it goes by measured speed."""
         recipe, facts = self.workshop.recipe, machine.describe(threads=self.workshop.threads)
         evaluate = (recipe.evaluate.resamples, recipe.evaluate.speed_rows)
-        student = self.settings.model_copy(update={"control": True}).model_dump()
-        return storage.fingerprint_of(
-            self.workshop.teacher_name, student, recipe.compress.model_dump(), evaluate, recipe.seed, facts
-        )
+        student = self.settings.model_copy(update={"control": True}).identity()
+        parts = [self.workshop.teacher_name, student, recipe.compress.model_dump(), evaluate, recipe.seed, facts]
+        texts = self.workshop.gathering.name
+        return storage.fingerprint_of(*parts, *([texts] if texts else []))
 
     def _balance(self, steps: Sequence[_Step]) -> None:
         """All rungs learn in the way that suits the first."""

@@ -28,7 +28,7 @@ _SHOWN = 8
 CHOOSING = "strategy of the "
 """Where the stage of a teacher begins in which its strategy is chosen."""
 _COMPARED = ("teacher", "student", "control")
-_DECIDING = (f"{CHOOSING}teacher", "teacher", "balance", "student", "compress")
+_DECIDING = (f"{CHOOSING}teacher", "teacher", "texts", "balance", "student", "compress")
 
 
 class RunFolder:
@@ -39,6 +39,7 @@ class RunFolder:
         self.recipe_file = path / recipe_name
         self.inside = path / _INSIDE
         self.corpus = path / _INSIDE / "corpus"
+        self.texts = path / _INSIDE / "texts"
         self.training = path / _INSIDE / "training"
         self.control = path / _INSIDE / "control"
         self.export = path / _INSIDE / "export"

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from tutelage import proof, refuse, storage
+from tutelage import gather, proof, refuse, storage
 from tutelage import recipe as recipes
 from tutelage.artifacts.corpus import Corpus
 from tutelage.artifacts.measurements import Measurements, Search
@@ -114,7 +114,8 @@ class _Story:
         # Of a student that was not distilled there is nothing to compare.
         wanted = self.recipe.student.control and made.learned.trained
         control = self._control(workshop, made.learned) if wanted else None
-        cast = proof.Cast(workshop, made, control, search)
+        curve = workshop.curve(made.learned) if self.recipe.student.draws_curve else None
+        cast = proof.Cast(workshop, made, control, search, curve)
         measurements = self._prove(cast)
         self._publish(cast, measurements)
         self.progress.note("finished")
@@ -143,6 +144,7 @@ class _Story:
         def check(teacher: Network) -> None:
             self._shape(teacher)
             refuse.other_tokens(self.recipe.student, teacher, corpus)
+            gather.refuse_unfit(self.recipe)
 
         return check
 
@@ -202,9 +204,10 @@ class _Story:
         control = cast.control is not None
         search = cast.search and cast.search.model_dump()
         others = {name: split.fingerprint for name, split in cast.corpus.others.items()}
-        fingerprint = storage.fingerprint_of(
-            cast.made.name, control, self.recipe.evaluate.model_dump(), facts, search, *([others] if others else [])
-        )
+        more = [cast.curve.model_dump()] if cast.curve else []
+        more += [others] if others else []
+        parts = [cast.made.name, control, self.recipe.evaluate.model_dump(), facts, search, *more]
+        fingerprint = storage.fingerprint_of(*parts)
         if self.folder.done("evaluate", fingerprint, self.folder.measurements) is None:
             started = time.monotonic()
             measurements = proof.prove(cast, facts, self.progress)

@@ -11,7 +11,7 @@ import numpy as np
 
 from tutelage import storage
 from tutelage.artifacts.corpus import Corpus
-from tutelage.artifacts.measurements import Measurements, Search
+from tutelage.artifacts.measurements import LearningCurve, Measurements, Search
 from tutelage.artifacts.network import Network
 from tutelage.compress.export import export
 from tutelage.evaluate import elsewhere, measure, memory, speed
@@ -36,6 +36,7 @@ class Cast:
     made: Made
     control: Network | None
     search: Search | None
+    curve: LearningCurve | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -87,6 +88,7 @@ def prove(cast: Cast, facts: dict[str, Any], progress: Logged) -> Measurements:
         warnings=progress.warnings,
         search=cast.search,
         others=others,
+        curve=cast.curve,
     )
 
 

@@ -12,13 +12,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from tutelage import recipe_file, yaml_text
+from tutelage import recipe_file, recipe_transfer, yaml_text
 from tutelage.recipe_data import DataRecipe
 from tutelage.recipe_matching import MatchingRecipe, misfits
 from tutelage.recipe_parts import Count, Name, Part, Positive, Share, TaskName
 from tutelage.recipe_shape import ShapeRecipe
 from tutelage.recipe_teacher import TeacherRecipe
 from tutelage.recipe_training import TrainingRecipe
+from tutelage.recipe_transfer import Portion, TransferRecipe
 
 Precision = Literal["fp32", "int8"]
 # The tables in student/losses/ say what each compares and which tasks it fits; a test holds the names together.
@@ -34,10 +35,9 @@ _PARTNERS = {
 }
 # What `balance: auto` decides, and what only somebody who knows their way would set.
 _BALANCE = ("alpha", "alpha_schedule", "temperature", "loss", "prediction", "stages")
-Portion = Annotated[float, Field(gt=0, le=1)]
 
 
-class StudentRecipe(ShapeRecipe, MatchingRecipe, TrainingRecipe):
+class StudentRecipe(ShapeRecipe, TransferRecipe, MatchingRecipe, TrainingRecipe):
     """The small model, and how it learns from the teacher."""
 
     keep: Portion | None = Field(
@@ -171,12 +171,14 @@ class Recipe(Part):
     threads: Count | None = Field(None, description="CPU threads; null: all cores")
 
     @model_validator(mode="after")
-    def _tokens_correspond(self) -> Recipe:
+    def _goes_together(self) -> Recipe:
         if self.student.follows_tokens and self.data.long_text == "window":
             raise ValueError(
                 "`data.long_text: window` reads a text more than once, and what is matched token by token "
                 "(student.hidden_of: token, attention, relations) needs each token once; take `long_text: truncate`"
             )
+        for problem in recipe_transfer.misfits(self.student, self.data.unlabelled):
+            raise ValueError(problem)
         return self
 
     @model_validator(mode="after")

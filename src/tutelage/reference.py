@@ -122,15 +122,21 @@ def _in_words(value: Mapping[str, Any]) -> str:
     choices = value.get("enum", [value["const"]] if "const" in value else [])
     if choices:
         return ", ".join(f"`{_scalar(choice)}`" for choice in choices)
-    if "$ref" in value or "$ref" in value.get("items", {}):
-        return "mapping, below" if "$ref" in value else "list of mappings, below"
+    if "$ref" in value:
+        return "mapping, below"
     if value["type"] == "array":
-        one = _in_words(value["items"])
-        return f"{one} or list of {one}s"
+        return _list_in_words(value["items"])
     if value["type"] == "object":
         return f"mapping of {_WORDS['string']} to {_in_words(value['additionalProperties'])}"
     bounds = [f"{words} {value[key]:g}" for key, words in _BOUNDS.items() if key in value]
     return f"{_WORDS[value['type']]} {' and '.join(bounds)}".rstrip()
+
+
+def _list_in_words(items: Mapping[str, Any]) -> str:
+    if "$ref" in items:
+        return "list of mappings, below"
+    one = _in_words(items)
+    return f"{one} or list of {'these' if 'enum' in items else f'{one}s'}"
 
 
 def _scalar(value: Any) -> str:

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from tutelage.artifacts.corpus import ALSO, MORE, Corpus
 from tutelage.artifacts.network import Network
+from tutelage.augment import copies
 from tutelage.compress import vocabulary
 from tutelage.errors import RecipeError
 from tutelage.recipe import Recipe, StudentRecipe
 from tutelage.recipe_data import OtherRecipe
-from tutelage.student import curriculum, distil, losses
+from tutelage.student import curriculum, distil, losses, usefulness
 from tutelage.tasks import Task
 from tutelage.teacher import strategies
 from tutelage.training import regular, until
@@ -22,6 +23,8 @@ def unfit(recipe: Recipe, task: Task | type[Task]) -> None:
     looks: list[Callable[[], object]] = [
         lambda: losses.choose(recipe.student.loss, task),
         lambda: curriculum.refuse_unfit(recipe.student, task),
+        lambda: usefulness.refuse_unfit(recipe.student, task),
+        lambda: copies.refuse_unfit(recipe.student.augment, task),
         lambda: regular.refuse_unfit(recipe.teacher, task),
         lambda: strategies.refuse_unfit(recipe.teacher, task),
         # What a task measures is known when its labels are.
@@ -54,9 +57,20 @@ def _label_maps(recipe: Recipe, task: Task | type[Task]) -> list[str]:
 
 
 def other_tokens(settings: StudentRecipe, teacher: Network, corpus: Corpus) -> None:
-    """Raise `ModelError` when tokens are to be matched one by one, and a small vocabulary makes others of the texts."""
+    """Raise an error when tokens are to be matched one by one, and a small vocabulary makes others of the texts.
+
+    `ModelError` says of how many; what becomes of copies cannot be known before there is a teacher: `RecipeError`.
+    """
     if not settings.follows_tokens or settings.vocabulary == "keep" or settings.vocabulary_size == "auto":
         return
+    if settings.augment is not None:
+        raise RecipeError(
+            "the recipe",
+            [
+                "student.augment: copies hold words that a small vocabulary cuts up, and tokens are to be matched one "
+                "by one; leave out `student.vocabulary_size`"
+            ],
+        )
     student = replace(teacher, tokenizer=vocabulary.of_corpus(teacher, corpus, settings).tokenizer)
     for name in ("train", "unlabelled"):
         if name not in corpus.splits:

@@ -14,6 +14,7 @@ import numpy as np
 from tutelage import storage
 from tutelage.artifacts.coded import Codes
 from tutelage.artifacts.corpus import Corpus, Split
+from tutelage.artifacts.measurements import LearningCurve
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.signals import Recording, Signals
 from tutelage.bundle.limits import Limits
@@ -22,9 +23,10 @@ from tutelage.bundle.write import write
 from tutelage.compress import codes, graph, vocabulary
 from tutelage.compress.graph import Graph
 from tutelage.folder import RunFolder
+from tutelage.gather import Gathering
 from tutelage.progress import Logged
 from tutelage.recipe import Precision, Recipe, StudentRecipe
-from tutelage.student import balance, build, distil, initialise, matching, widen
+from tutelage.student import balance, build, distil, initialise, learning_curve, matching, widen
 from tutelage.student.build import Shape
 from tutelage.student.distil import Transfer
 from tutelage.student.matching import Plan
@@ -92,19 +94,27 @@ class Workshop:
         self.recipe, self.folder, self.corpus = recipe, folder, corpus
         self.teacher, self.teacher_name = teacher, teacher_name
         self.progress, self.threads = progress, threads
+        self.gathering = Gathering(recipe, folder, corpus, teacher, teacher_name, progress)
+        self._splits: list[Split] | None = None
+        self._heard: Signals | None = None
         self._transfers: dict[tuple[str, bool], Transfer] = {}
         self._coded: dict[int, Codes | None] = {}
 
-    @cached_property
+    @property
     def splits(self) -> list[Split]:
         """What a student reads."""
-        unlabelled = [self.corpus["unlabelled"]] if "unlabelled" in self.corpus.splits else []
-        return [self.corpus["train"], *unlabelled]
+        return self._splits or self._gathered(self.recording([Plan()]))
+
+    def _gathered(self, wanted: Recording) -> list[Split]:
+        """The same; copies that are to be judged are recorded as everything else will be, once."""
+        if self._splits is None:
+            self._splits = self.gathering.splits(lambda splits: self._record(wanted, splits))
+        return self._splits
 
     @cached_property
     def _words(self) -> vocabulary.Vocabulary:
         """The vocabulary of every student."""
-        return vocabulary.of_corpus(self.teacher, self.corpus, self.recipe.student)
+        return vocabulary.of_corpus(self.teacher, self.corpus, self.recipe.student, more=self.splits[1:])
 
     def plan(self, settings: StudentRecipe, shape: Shape) -> Plan:
         """Which of the teacher's layers a student of some shape follows."""
@@ -117,13 +127,33 @@ class Workshop:
 
     def signals(self, wanted: Recording) -> Signals:
         """What the teacher says of every text."""
+        splits = self._gathered(wanted)
         started = time.monotonic()
-        wanted = replace(wanted, precision=self.recipe.teacher.precision)
-        found = recording.record(self.teacher, self.splits, wanted, folder=self.folder.signals, progress=self.progress)
+        found = self._record(wanted, splits)
         if self.folder.done("signals", found.folder.name) is None:
             # What was there already took no time now, and a search goes by the time that it did take.
             self.folder.finish("signals", found.folder.name, started=started)
+        self._heard = found
         return found
+
+    def curve(self, learned: Learned) -> LearningCurve:
+        """How much more text would help."""
+        name = storage.fingerprint_of("curve", self.teacher_name, self.gathering.name, self.recipe.seed)
+        kept = self.folder.done("learning curve", name)
+        if kept is None:
+            # A search has heard more than this student needs, and asking for less would be asking anew.
+            plan = self.plan(learned.settings, learned.shape) if learned.trained else Plan()
+            told = self._heard or self.signals(self.recording([plan]))
+            started, validation = time.monotonic(), self.corpus["validation"]
+            found = learning_curve.measure(
+                self.teacher, self.splits, told, validation, seed=self.recipe.seed, progress=self.progress
+            )
+            kept = self.folder.finish("learning curve", name, started=started, curve=found)
+        return LearningCurve.model_validate(kept["curve"])
+
+    def _record(self, wanted: Recording, splits: list[Split]) -> Signals:
+        wanted = replace(wanted, precision=self.recipe.teacher.precision)
+        return recording.record(self.teacher, splits, wanted, folder=self.folder.signals, progress=self.progress)
 
     def start(self, shape: Shape) -> Network:
         """A student before it has learned anything: the control starts from the very same."""
@@ -180,18 +210,22 @@ class Workshop:
             # Recorded for what the recipe asks, so that another way to learn finds what it needs there.
             signals = signals or self.signals(self.recording([self.plan(settings, shape)]))
             settings = settings.model_copy(update=self.way(settings, shape, signals))
-        name = storage.fingerprint_of(self.teacher_name, settings.model_dump(), vars(shape), trains, self.coded(shape))
+        name = storage.fingerprint_of(*self._made_from(settings, shape), trains, self.coded(shape))
         kept = self.folder.done(bench.learning, name, bench.student)
         if kept is None:
             kept = self._learn(settings, shape, bench, name, signals, trains=trains)
         network = Network.load(bench.student, self.corpus.task, self.teacher.reading)
         return Learned(name, network, shape, bench, kept, settings, trains)
 
+    def _made_from(self, settings: StudentRecipe, shape: Shape) -> list[Any]:
+        texts = [self.gathering.name] if self.gathering.name else []
+        return [self.teacher_name, settings.identity(), vars(shape), *texts]
+
     def way(self, settings: StudentRecipe, shape: Shape, signals: Signals) -> dict[str, Any]:
         """What changes in the settings where the recipe leaves open how to learn."""
         if settings.balance == "given":
             return {}
-        name = storage.fingerprint_of(self.teacher_name, settings.model_dump(), vars(shape))
+        name = storage.fingerprint_of(*self._made_from(settings, shape))
         kept = self.folder.done("balance", name)
         if kept is None:
             started, student = time.monotonic(), self.start(shape)

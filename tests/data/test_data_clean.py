@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tutelage import text as shared
-from tutelage.data.clean import clean_label, clean_text, content_key
+from tutelage.artifacts.corpus import content_key
+from tutelage.data.clean import clean_label, clean_text
 from tutelage.data.sources.table import Problem
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +42,35 @@ class Split:
     table: pa.Table
     mixture: Mixture | None = None
     """How often its rows are drawn; None where each is once an epoch."""
+
+    @classmethod
+    def load(cls, name: str, file: Path) -> Split:
+        """Map an Arrow file."""
+        with pa.memory_map(str(file)) as source:
+            return cls(name, pa.ipc.open_file(source).read_all())
+
+    @classmethod
+    def unlabelled(cls, name: str, texts: Sequence[str], sources: Sequence[str], rows: Sequence[int]) -> Split:
+        """Texts (N,) without labels, in memory, and where each came from."""
+        columns = [
+            pa.array(texts, pa.large_string()),
+            pa.nulls(len(texts), pa.float64()),
+            pa.array([content_key(text) for text in texts], pa.binary(16)),
+            pa.array(sources, pa.string()).dictionary_encode(),
+            pa.array(rows, pa.int64()),
+        ]
+        return cls(name, pa.table(columns, schema=SCHEMA))
+
+    def save(self, file: Path) -> None:
+        """Write an Arrow file that `load` maps."""
+        # A file has one dictionary of sources.
+        table = self.table.unify_dictionaries().combine_chunks()
+        with pa.ipc.new_file(str(file), SCHEMA) as writer:
+            writer.write_table(table)
+
+    def take(self, rows: NDArray[np.int64]) -> Split:
+        """Some rows, in the order given."""
+        return Split(self.name, self.table.unify_dictionaries().take(pa.array(rows)))
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -102,25 +131,32 @@ class Corpus:
     def load(cls, folder: Path) -> Corpus:
         """Map the Arrow files of a folder that `data.prepare` wrote."""
         description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        tables = {}
-        for name in description["splits"]:
-            with pa.memory_map(str(folder / f"{name}.arrow")) as source:
-                tables[name] = pa.ipc.open_file(source).read_all()
-        splits = {name: Split(name, table) for name, table in tables.items() if name in SPLITS}
-        if further := [table for name, table in tables.items() if name.startswith(MORE)]:
-            train = pa.concat_tables([tables["train"], *further])
-            splits["train"] = Split("train", train, Mixture.from_dict(description["mixture"]))
+        loaded = {name: Split.load(name, folder / f"{name}.arrow") for name in description["splits"]}
+        splits = {name: split for name, split in loaded.items() if name in SPLITS}
+        if further := [split for name, split in loaded.items() if name.startswith(MORE)]:
+            table = join("train", [loaded["train"], *further]).table
+            splits["train"] = Split("train", table, Mixture.from_dict(description["mixture"]))
         return cls(
             folder,
             tasks.from_dict(description["task"]),
             splits,
             str(description["fingerprint"]),
             description["health"],
-            {title: Split(title, tables[name]) for name, title in description.get("others", {}).items()},
+            {title: Split(title, loaded[name].table) for name, title in description.get("others", {}).items()},
         )
 
     def __getitem__(self, split: str) -> Split:
         return self.splits[split]
+
+
+def content_key(text: str) -> bytes:
+    """16 bytes of BLAKE2b: equal texts, equal keys."""
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def join(name: str, splits: Sequence[Split]) -> Split:
+    """The rows of several splits, one after the other."""
+    return Split(name, pa.concat_tables([split.table for split in splits]) if splits else SCHEMA.empty_table())
 
 
 def _bytes_of(chunk: pa.Array) -> memoryview:

@@ -153,6 +153,25 @@ class OtherMeasurements(_Part):
     retention: Interval | None = Field(None, description="student's headline score over the teacher's, on these rows")
 
 
+class CurvePoint(_Part):
+    """What a linear model learned from so many texts."""
+
+    of: str = Field(description="which texts: training texts, or all texts")
+    texts: int
+    loss: Interval = Field(description="label loss of the validation rows, after calibration")
+
+
+class LearningCurve(_Part):
+    """How much more text would help, by a linear model that the teacher taught."""
+
+    points: list[CurvePoint] = Field(default_factory=list)
+    doubled: Interval | None = Field(None, description="how much lower the loss is with all texts than with half")
+    beside: Interval | None = Field(
+        None, description="how much lower it is with all texts than with the training texts; null: there are no others"
+    )
+    sentence: str = ""
+
+
 class Measurements(_Part):
     """The whole of `measurements.json`."""
 
@@ -181,6 +200,7 @@ class Measurements(_Part):
     smaller: Figure = Field(None, description="teacher's bytes over the student's")
     choices: list[Choice] = Field(default_factory=list)
     search: Search | None = Field(None, description="null: the recipe named the student's shape")
+    learning_curve: LearningCurve | None = Field(None, description="null: not asked for")
     disagreements: list[Disagreement] = Field(default_factory=list)
     data: dict[str, Any] = Field(default_factory=dict, description="health of the corpus: see `data.health`")
     times: dict[str, Figure] = Field(default_factory=dict, description="seconds by stage, in order")

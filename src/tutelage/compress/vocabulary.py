@@ -9,14 +9,14 @@ from __future__ import annotations
 import itertools
 import json
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tutelage.artifacts.corpus import Corpus
+from tutelage.artifacts.corpus import Corpus, Split
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.tokens import Tokens
 from tutelage.recipe import StudentRecipe
@@ -34,9 +34,13 @@ class Vocabulary:
     kept: tuple[int, ...]
 
 
-def of_corpus(teacher: Network, corpus: Corpus, settings: StudentRecipe) -> Vocabulary:
-    """The vocabulary of every student of a teacher, from the texts that it may see."""
+def of_corpus(teacher: Network, corpus: Corpus, settings: StudentRecipe, *, more: Sequence[Split] = ()) -> Vocabulary:
+    """The vocabulary of every student of a teacher, from the texts that it may see, and from some more.
+
+    Texts that are there twice count once for `at_most`.
+    """
     splits = [split for name, split in corpus.splits.items() if name in _SEEN]
+    splits += [split for split in more if split.name not in corpus.splits]
     return choose(teacher.tokenizer, lambda: (teacher.tokenize(split.texts()) for split in splits), settings)
 
 

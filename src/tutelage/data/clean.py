@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -46,11 +45,6 @@ def clean_label(value: Any) -> Problem | None:
     if isinstance(value, str) and _unicode_problem(value):
         return Problem("unusable label", "not valid Unicode")
     return None
-
-
-def content_key(text: str) -> bytes:
-    """16 bytes of BLAKE2b: equal texts, equal keys."""
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
 def _mend(text: str) -> str:

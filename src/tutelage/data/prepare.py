@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tutelage import storage
-from tutelage.artifacts.corpus import ALSO, DESCRIPTION, MORE, Corpus
+from tutelage.artifacts.corpus import ALSO, DESCRIPTION, MORE, Corpus, content_key
 from tutelage.artifacts.mixture import Mixture
 from tutelage.data.arrange import Part, arrange, cure_of
-from tutelage.data.clean import clean_label, clean_text, content_key
+from tutelage.data.clean import clean_label, clean_text
 from tutelage.data.given import Given, NoEntry, given
 from tutelage.data.health import measure
 from tutelage.data.identity import fingerprint_sources

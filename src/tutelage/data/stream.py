@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tutelage.data.clean import clean_text, content_key
+from tutelage.artifacts.corpus import content_key
+from tutelage.data.clean import clean_text
 from tutelage.data.read import Columns, Row, read
 from tutelage.data.sources.table import LONGEST_CELL, Problem
 from tutelage.errors import DataError

@@ -16,6 +16,7 @@ from tutelage.artifacts.measurements import (
     Choice,
     Disagreement,
     Interval,
+    LearningCurve,
     Measurements,
     MetricInfo,
     ModelMeasurements,
@@ -195,6 +196,7 @@ def assemble(
     warnings: list[str],
     search: Search | None = None,
     others: Sequence[OtherMeasurements] = (),
+    curve: LearningCurve | None = None,
 ) -> Measurements:
     """Everything, in the shape of `measurements.json`."""
     task, test = corpus.task, corpus["test"]
@@ -236,5 +238,6 @@ def assemble(
         warnings=warnings,
         search=search,
         others=list(others),
+        learning_curve=curve,
         **scored.comparisons,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.artifacts.measurements import Disagreement, Measurements
-from tutelage.report import answer, charts, comparison, elsewhere, number, panels, search
+from tutelage.report import answer, charts, comparison, elsewhere, number, panels, search, texts
 from tutelage.report.health import Health, health, rows_of
 from tutelage.report.template import asset, render
 from tutelage.report.use import recipe_text, run_name, snippets
@@ -24,6 +24,7 @@ _SECTIONS = {
     "differences": "Where the student differs",
     "search": "How the student was found",
     "choices": "What was chosen, and why",
+    "texts": "Would more text help?",
     "data": "The data",
     "training": "The training",
     "use": "How to use it",
@@ -119,6 +120,8 @@ def _run(measurements: Measurements) -> dict[str, Any]:
         "health": health(measurements.data),
         "searched": search.sentence(measurements),
         "rungs": search.rows(measurements),
+        "curve_rows": texts.rows(measurements.learning_curve),
+        "curve_chart": texts.chart(measurements.learning_curve),
         "frontier": search.frontier(measurements),
         "searched_coverage": search.coverage(measurements),
         "curves": curves,
@@ -139,6 +142,7 @@ def _sections(measurements: Measurements, values: Mapping[str, Any]) -> dict[str
         "differences": measurements.disagreements,
         "search": values["rungs"],
         "choices": measurements.choices,
+        "texts": values["curve_rows"],
         "data": told.splits or told.sources or told.warnings,
         "training": values["curves"] or values["times"],
         "recipe": values["recipe"],

@@ -12,7 +12,7 @@ have said: docs/decisions/0008.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from tutelage.artifacts.corpus import Split
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.signals import Signals
-from tutelage.artifacts.wide import features
 from tutelage.progress import Progress
 from tutelage.recipe import StudentRecipe
 from tutelage.student import linear, losses
@@ -32,7 +31,6 @@ from tutelage.student.linear import Array
 from tutelage.tasks import Task
 from tutelage.training import supervised
 
-_STRENGTH = 1.0
 # The lessons of a linear model hardly change with more rows; with many outputs, fewer take as long.
 _MOST_ROWS, _FEWEST_ROWS, _MOST_NUMBERS = 20_000, 1000, 200_000
 _ERRORS = 2.0  # standard errors by which another way must be better
@@ -88,15 +86,10 @@ def screen(
     task = student.task
     once = transfer.once
     some = once[sample(len(once), task.width)]
-    vocabulary, buckets = int(student.model.config.vocab_size), linear.buckets(task.width)
-    counted = features(transfer.tokens.take(some), vocabulary=vocabulary, buckets=buckets)
-    weights = linear.rarity(counted)
-    rows = counted.multiply(weights).tocsr()
-    judged = features(student.tokenize(validation.texts()), vocabulary=vocabulary, buckets=buckets)
-    judged = judged.multiply(weights).tocsr()
+    rows = linear.read(student, transfer.tokens.take(some))
+    judged = linear.read(student, student.tokenize(validation.texts()))
     centre, spread = supervised.units(student)
-    outputs = signals.outputs(transfer.signal_rows[some], transfer.keys[some])
-    said = torch.from_numpy((outputs - centre) / spread).double()
+    said = spoken(student, signals.outputs(transfer.signal_rows[some], transfer.keys[some]))
     labels = transfer.targets[some]
     targets = supervised.standardised(student, labels).double()
     exams = _exams(labels, judged, rows, enough=len(validation) >= _ENOUGH)
@@ -106,9 +99,9 @@ def screen(
         for way in candidates:
             asked, answers = settings.model_copy(update=dict(way.settings)), []
             for learned, unseen, _ in exams:
-                lesson = _lesson(asked, task, said[learned], targets[learned])
-                table, bias = linear.fit(rows[learned], lesson, task.width, _STRENGTH)
-                answers.append((unseen @ table + bias) * spread + centre)
+                told = lesson(asked, task, said[learned], targets[learned])
+                pupil = linear.taught(rows[learned], told, task.width)
+                answers.append(pupil.outputs(unseen) * spread + centre)
                 bar.advance()
             found[way.name] = supervised.calibrated(student, np.concatenate(answers), truth)[1]
     return found
@@ -161,13 +154,18 @@ def better(one: Array, other: Array) -> tuple[float, float]:
     return float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(len(difference)))
 
 
-def _lesson(
-    settings: StudentRecipe, task: Task, said: torch.Tensor, targets: torch.Tensor
-) -> Callable[[torch.Tensor], torch.Tensor]:
+def spoken(network: Network, outputs: NDArray[np.float32]) -> torch.Tensor:
+    """What a teacher said (N, K), in training units."""
+    centre, spread = supervised.units(network)
+    return torch.from_numpy((outputs - centre) / spread).double()
+
+
+def lesson(settings: StudentRecipe, task: Task, said: torch.Tensor, targets: torch.Tensor) -> linear.RowLoss:
+    """What a linear model is to learn from a teacher (N, K) and from labels (N,), NaN where unknown."""
     compute, alpha, temperature = losses.choose(settings.loss, task).compute, settings.alpha, settings.temperature
     known = ~targets.isnan()
 
-    def lesson(outputs: torch.Tensor) -> torch.Tensor:
+    def loss(outputs: torch.Tensor) -> torch.Tensor:
         total = alpha * temperature**2 * compute(outputs, said, targets, temperature)
         if alpha < 1:
             of_labels = torch.zeros_like(total)
@@ -175,4 +173,4 @@ def _lesson(
             total = total + (1 - alpha) * of_labels
         return total
 
-    return lesson
+    return loss

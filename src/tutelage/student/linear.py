@@ -6,11 +6,16 @@ It takes about a second on thousands of texts, and has one optimum: what it lear
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from tutelage.artifacts.network import Network
+from tutelage.artifacts.tokens import Tokens
+from tutelage.artifacts.wide import features
 
 # Pairs of tokens share this many rows, fewer when there are many outputs.
 _BUCKETS, _NUMBERS = 2**17, 2**20
@@ -19,6 +24,31 @@ _ITERATIONS = 60
 Array = NDArray[np.float64]
 RowLoss = Callable[[torch.Tensor], torch.Tensor]
 """Outputs (N, K) in training units -> one loss a row (N,)."""
+
+
+@dataclass(frozen=True)
+class Pupil:
+    """A linear model that has learned."""
+
+    weights: Array
+    """(features,): what each counts for, by its rarity."""
+    table: Array
+    bias: Array
+
+    def outputs(self, rows: Any) -> Array:
+        """Sparse rows (N, features) -> (N, K), in training units."""
+        return np.asarray(rows.multiply(self.weights).tocsr() @ self.table + self.bias)
+
+
+def taught(rows: Any, loss: RowLoss, outputs: int, strength: float = 1.0) -> Pupil:
+    """A linear model with K outputs that learned from sparse rows (N, features) alone, rarity included."""
+    weights = rarity(rows)
+    return Pupil(weights, *fit(rows.multiply(weights).tocsr(), loss, outputs, strength))
+
+
+def read(network: Network, tokens: Tokens) -> Any:
+    """The sparse rows (N, features) of a network's tokens."""
+    return features(tokens, vocabulary=int(network.model.config.vocab_size), buckets=buckets(network.task.width))
 
 
 def buckets(outputs: int) -> int:
