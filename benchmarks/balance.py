@@ -88,10 +88,10 @@ def one(domain: str, student: str, weak: int, *, seed: int, rows: int, terminal:
         settings = workshop.recipe.student.model_copy(update={"hidden": 0.0} if student == "one" else {})
         plan = workshop.plan(settings, shape)
         told = workshop.signals(workshop.recording([plan]))
-        transfer = distil.transfer_set(workshop.start(shape), workshop.splits, told)
+        transfer = distil.transfer_set(workshop.beginning.student(shape), workshop.splits, told)
         began = time.monotonic()
         screened = balance.screen(
-            workshop.start(shape), transfer, told, corpus["validation"], settings, progress=Silent()
+            workshop.beginning.student(shape), transfer, told, corpus["validation"], settings, progress=Silent()
         )
         record: dict[str, Any] = {
             "domain": domain,
@@ -104,7 +104,7 @@ def one(domain: str, student: str, weak: int, *, seed: int, rows: int, terminal:
         }
         for way in (*(way for group in balance.ways(corpus.task) for way in group), *MORE):
             began = time.monotonic()
-            network = workshop.start(shape)
+            network = workshop.beginning.student(shape)
             distil.distil(
                 network,
                 transfer,

@@ -139,7 +139,7 @@ def one(domain: str, kind: Kind, seed: int, rows: int, terminal: Terminal) -> di
             settings = workshop.recipe.student.model_copy(update={} if student == "two" else {"hidden": 0.0})
             plan = workshop.plan(settings, shape)
             told = workshop.signals(workshop.recording([plan]))
-            network = workshop.start(shape)
+            network = workshop.beginning.student(shape)
             distil.distil(
                 network,
                 distil.transfer_set(network, workshop.splits, told),

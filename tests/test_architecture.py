@@ -44,7 +44,18 @@ SHARED = {
 }
 """Modules that every room may import; they import no room but the foundation."""
 COMPOSERS = {
-    *("pipeline", "pretraining", "workshop", "climb", "proof", "refuse", "teachers", "first_task", "gather"),
+    *(
+        "pipeline",
+        "pretraining",
+        "workshop",
+        "climb",
+        "proof",
+        "refuse",
+        "teachers",
+        "first_task",
+        "gather",
+        "beginning",
+    ),
     *("check", "cli", "demo", "__init__", "__main__"),
 }
 """The only modules that put rooms together."""

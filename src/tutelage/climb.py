@@ -120,7 +120,7 @@ class Climb:
             left = allowed - begun - sum(self._seconds(other.rung) for other in trained)
             needed = self._needed(step, trained)
             if step.rung.trains and not self._fits(step.rung) and any(self._fits(other.rung) for other in steps):
-                size = self.workshop.least_bytes(step.rung.shape) / 1e6
+                size = self.workshop.beginning.least_bytes(step.rung.shape) / 1e6
                 self._leave_out(step.rung, f"its weights alone would take about {size:.1f} MB")
                 continue
             if step.rung.trains and needed > left and not self._shortened(step.rung, left / needed):
@@ -158,7 +158,7 @@ class Climb:
 
     def _fits(self, rung: Rung) -> bool:
         limit = self.settings.max_mb
-        return limit is None or self.workshop.least_bytes(rung.shape) <= 1e6 * limit
+        return limit is None or self.workshop.beginning.least_bytes(rung.shape) <= 1e6 * limit
 
     def _shortened(self, rung: Rung, share: float) -> bool:
         """Whether a rung fits into a share of its time when it is trained for fewer epochs, at least half of them."""
@@ -174,7 +174,7 @@ class Climb:
         found = []
         with self.workshop.progress.bar("Timing the shapes of the ladder", len(rungs)) as bar:
             for rung in rungs:
-                student = self.workshop.start(rung.shape)
+                student = self.workshop.beginning.student(rung.shape)
                 tokens = student.tokenize(self.rows.texts()[:128])
                 found.append(_Step(rung, ladder.seconds_to_read(student, tokens)))
                 bar.advance()

@@ -174,7 +174,7 @@ class _Story:
         fingerprint = storage.fingerprint_of("control", learned.name)
         if self.folder.done("control", fingerprint, self.folder.control) is None:
             started = time.monotonic()
-            control = workshop.start(learned.shape)
+            control = workshop.beginning.student(learned.shape)
             state = supervised.fit_labels(
                 control,
                 train,

@@ -9,24 +9,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tutelage import storage
-from tutelage.artifacts.coded import Codes
 from tutelage.artifacts.corpus import Corpus, Split
 from tutelage.artifacts.measurements import LearningCurve
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.signals import Recording, Signals
+from tutelage.beginning import Beginning
 from tutelage.bundle.limits import Limits
 from tutelage.bundle.predict import Bundle, load
 from tutelage.bundle.write import write
-from tutelage.compress import codes, graph, vocabulary
+from tutelage.compress import graph
 from tutelage.compress.graph import Graph
 from tutelage.folder import RunFolder
 from tutelage.gather import Gathering
 from tutelage.progress import Logged
 from tutelage.recipe import Precision, Recipe, StudentRecipe
-from tutelage.student import balance, build, distil, initialise, learning_curve, matching, widen
+from tutelage.student import balance, build, distil, learning_curve, matching, widen
 from tutelage.student.build import Shape
 from tutelage.student.distil import Transfer
 from tutelage.student.matching import Plan
@@ -98,7 +96,6 @@ class Workshop:
         self._splits: list[Split] | None = None
         self._heard: Signals | None = None
         self._transfers: dict[tuple[str, bool], Transfer] = {}
-        self._coded: dict[int, Codes | None] = {}
 
     @property
     def splits(self) -> list[Split]:
@@ -112,9 +109,9 @@ class Workshop:
         return self._splits
 
     @cached_property
-    def _words(self) -> vocabulary.Vocabulary:
-        """The vocabulary of every student."""
-        return vocabulary.of_corpus(self.teacher, self.corpus, self.recipe.student, more=self.splits[1:])
+    def beginning(self) -> Beginning:
+        """What students begin as."""
+        return Beginning(self.recipe, self.teacher, self.corpus, self.splits, self.progress)
 
     def plan(self, settings: StudentRecipe, shape: Shape) -> Plan:
         """Which of the teacher's layers a student of some shape follows."""
@@ -155,40 +152,6 @@ class Workshop:
         wanted = replace(wanted, precision=self.recipe.teacher.precision)
         return recording.record(self.teacher, splits, wanted, folder=self.folder.signals, progress=self.progress)
 
-    def start(self, shape: Shape) -> Network:
-        """A student before it has learned anything: the control starts from the very same."""
-        words = self._words
-        student = initialise.create(
-            self.teacher, shape, tokenizer=words.tokenizer, kept=words.kept, seed=self.recipe.seed
-        )
-        frozen = build.frozen_embeddings(self.recipe.student, shape, build.shape_of(self.teacher.model.config))
-        student.model.get_input_embeddings().weight.requires_grad_(not frozen)
-        return initialise.code_embeddings(student, self._codes(student)) if self.coded(shape) else student
-
-    def coded(self, shape: Shape) -> bool:
-        """Whether a student's embeddings are put together from pieces: asked for, or too large for the limit."""
-        settings = self.recipe.student
-        if settings.embeddings != "auto" or settings.max_mb is None:
-            return settings.embeddings == "coded"
-        frozen = build.frozen_embeddings(settings, shape, build.shape_of(self.teacher.model.config))
-        return frozen and shape.inner + shape.width * len(self._words.kept) > 1e6 * settings.max_mb
-
-    def least_bytes(self, shape: Shape) -> int:
-        """About what a student's weights alone take in eight bits."""
-        count = len(self._words.kept)
-        return shape.inner + (codes.least_bytes(count, shape.width) if self.coded(shape) else count * shape.width)
-
-    def _codes(self, student: Network) -> Codes | None:
-        """Students of one width have the same table before they learn, and it stays."""
-        width = int(student.model.config.hidden_size)
-        if width not in self._coded:
-            table = student.model.get_input_embeddings().weight
-            counts = np.zeros(len(table), dtype=np.int64)
-            for split in self.splits:
-                counts += np.bincount(student.tokenize(split.texts()).flat, minlength=len(table))
-            self._coded[width] = codes.of(table, counts, seed=self.recipe.seed, progress=self.progress)
-        return self._coded[width]
-
     def make(self, settings: StudentRecipe, shape: Shape, bench: Bench, **more: Any) -> Made:
         """A student of some shape, distilled, widened and compressed; whatever is already there is not done again."""
         return self.compress(self.learn(settings, shape, bench, **more))
@@ -210,7 +173,7 @@ class Workshop:
             # Recorded for what the recipe asks, so that another way to learn finds what it needs there.
             signals = signals or self.signals(self.recording([self.plan(settings, shape)]))
             settings = settings.model_copy(update=self.way(settings, shape, signals))
-        name = storage.fingerprint_of(*self._made_from(settings, shape), trains, self.coded(shape))
+        name = storage.fingerprint_of(*self._made_from(settings, shape), trains, self.beginning.coded(shape))
         kept = self.folder.done(bench.learning, name, bench.student)
         if kept is None:
             kept = self._learn(settings, shape, bench, name, signals, trains=trains)
@@ -228,7 +191,7 @@ class Workshop:
         name = storage.fingerprint_of(*self._made_from(settings, shape))
         kept = self.folder.done("balance", name)
         if kept is None:
-            started, student = time.monotonic(), self.start(shape)
+            started, student = time.monotonic(), self.beginning.student(shape)
             told = self._told(self.plan(settings, shape), signals)
             transfer = self._transfer(student, told)
             validation = self.corpus["validation"]
@@ -262,7 +225,7 @@ class Workshop:
         plan = self.plan(settings, shape) if trains else Plan()
         told = self._told(plan, signals)
         started = time.monotonic()
-        student = self.start(shape)
+        student = self.beginning.student(shape)
         transfer = self._transfer(student, told)
         history: list[dict[str, float]] = []
         if trains:
