@@ -95,8 +95,8 @@ def one(rows: int, seed: int, arms: list[str], terminal: Terminal) -> dict[str, 
 
 def table(found: list[dict[str, dict[str, float]]], arms: list[str]) -> list[str]:
     """A row an arm: means over the seeds, and how far each seed is from nothing more."""
-    lines = ["| more texts | texts | layers alone % | difference | with wide part % | difference | s |"]
-    lines.append("|---|---|---|---|---|---|---|")
+    lines = ["| more texts | texts | layers alone % | difference | with wide part % | difference |"]
+    lines.append("|---|---|---|---|---|---|")
     first = arms[0]
     for arm in arms:
         cells = [arm, f"{np.mean([each[arm]['texts'] for each in found]):,.0f}"]
@@ -105,7 +105,6 @@ def table(found: list[dict[str, dict[str, float]]], arms: list[str]) -> list[str
             gains = values - np.array([100 * each[first][key] for each in found])
             each = ", ".join(f"{gain:+.1f}" for gain in gains)
             cells += [f"{values.mean():.2f}", "" if arm == first else f"{gains.mean():+.2f} ({each})"]
-        cells.append(f"{np.mean([each[arm]['seconds'] for each in found]):.0f}")
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
@@ -137,8 +136,7 @@ def main() -> None:
             "otherwise, following the teacher alone; the epoch is chosen on validation. *Texts*: all that the student",
             "reads in an epoch; more texts are also more steps, and the rows with more epochs say what those are worth",
             "by themselves. *Difference*: from nothing more; in brackets each seed. One standard error of an accuracy",
-            "on these rows is 0.8 points, of a difference about as much, and another seed changes as much again. *s*:",
-            "making, recording and learning, one thread of a machine that did other work at the same time.",
+            "on these rows is 0.8 points, which does not count what another seed would change.",
             "",
             *table(found, given.arms),
         ],
