@@ -123,7 +123,9 @@ class Climb:
                 size = self.workshop.beginning.least_bytes(step.rung.shape) / 1e6
                 self._leave_out(step.rung, f"its weights alone would take about {size:.1f} MB")
                 continue
-            if step.rung.trains and needed > left and not self._shortened(step.rung, left / needed):
+            # The first tells how long the others take, and is tried whatever was spent before.
+            late = step.rung.trains and bool(trained) and needed > left
+            if late and not self._shortened(step.rung, left / needed):
                 self._leave_out(step.rung, f"it would take about {needed:.0f} s, and {max(left, 0):.0f} s are left")
                 continue
             tried = self._try(_Candidate(step.rung))
