@@ -20,7 +20,7 @@ def recipe(reviews: Path, bert: Path, output: Path, **changes: Any) -> dict[str,
         "threads": 1,
     }
     for key, value in changes.items():
-        base[key] = {**base[key], **value} if isinstance(value, dict) else value
+        base[key] = {**base.get(key, {}), **value} if isinstance(value, dict) else value
     return base
 
 
