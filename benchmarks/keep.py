@@ -97,7 +97,7 @@ def main() -> None:
             lines.append(line(domain, seed, m))
             ladders.append(ladder(domain, seed, m.search))
     ledger.record(
-        "6. Keep a share: the search",
+        f"6. Keep a share: the search{f', within {given.max_mb:g} MB' if given.max_mb else ''}",
         f"python benchmarks/keep.py --keep {given.keep}{f' --max-mb {given.max_mb:g}' if given.max_mb else ''} "
         f"--domains {' '.join(given.domains)} --seeds {' '.join(map(str, given.seeds))}"
         f"{' --labelled-only' if given.labelled_only else ''}",
