@@ -61,7 +61,9 @@ def line(name: str, found: list[dict[str, tuple[float, float]]], tokens: int) ->
         ["", "", ""] if name in OURS else [*ratios, f"{np.mean(apart):+.2f} ({min(apart):+.2f} to {max(apart):+.2f})"]
     )
     score = 100 * float(np.mean([each[name][1] for each in found]))
-    return " | ".join([f"| {name}", ledger.spread([tokens / each for each in seconds]), f"{score:.2f}", *cells]) + " |"
+    return (
+        " | ".join([f"| {name}", ledger.spread([tokens / each for each in seconds], 4), f"{score:.2f}", *cells]) + " |"
+    )
 
 
 def main() -> None:
@@ -85,7 +87,7 @@ def main() -> None:
         f"python benchmarks/full.py --rows {given.rows} --epochs {given.epochs} "
         f"--seeds {' '.join(map(str, given.seeds))}",
         [
-            f"{given.rows:,} movie sentences, {given.model}, {given.epochs} epochs of batches of 32, fused AdamW, "
+            f"{given.rows:,} movie sentences, {given.model}, {given.epochs} epoch(s) of batches of 32, fused AdamW, "
             f"same rate, schedule and clipping; validated on {len(corpus['validation']):,} rows",
             f"after every epoch, test on {len(corpus['test']):,}. Real tokens of training a second, with validation;",
             "ours writes checkpoints, the Trainer none. Median and range over the seeds; in one process, in turns.",
