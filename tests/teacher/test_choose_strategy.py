@@ -137,9 +137,9 @@ def test_more_rows_make_another_teacher_and_less_memory_does_not(
     class Memory:
         available = 1000
 
-    monkeypatch.setattr(teachers.psutil, "virtual_memory", lambda: Memory)
-    assert school(bert, out, 16, strategy="auto").teacher()[0] == first[0]
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(teachers.psutil, "virtual_memory", lambda: Memory)
+        assert school(bert, out, 16, strategy="auto").teacher()[0] == first[0]
     more = school(bert, out, 24, strategy="auto")
     second = more.teacher()
     assert (layers(first), layers(second)) == (1, 0)
