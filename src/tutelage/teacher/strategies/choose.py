@@ -16,7 +16,8 @@ from tutelage.artifacts.network import Network
 from tutelage.recipe_teacher import OF_LABELS, StrategyName, TeacherRecipe
 
 FEW = 128
-"""Training texts up to which pairs of them taught more than each by itself: the most that were measured."""
+"""Training texts up to which pairs of them are taken: 64 of each of two classes, the range of SetFit's paper. What was
+measured here is less: docs/decisions/0009."""
 # Weights, gradients and the two moments of AdamW, four bytes each; what a batch needs besides is left to the other
 # half of the memory.
 _BYTES, _SHARE = 16, 0.5
