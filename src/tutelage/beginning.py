@@ -27,20 +27,20 @@ class Beginning:
         self._settings, self._seed = recipe.student, recipe.seed
         self._teacher, self._corpus, self._splits, self._progress = teacher, corpus, splits, progress
         self._full = build.shape_of(teacher.model.config)
-        self._coded: dict[int, Codes | None] = {}
+        self._coded: dict[tuple[int, int], Codes | None] = {}
 
     @cached_property
     def _words(self) -> vocabulary.Vocabulary:
         """The vocabulary of every student."""
         return vocabulary.of_corpus(self._teacher, self._corpus, self._settings, more=self._splits[1:])
 
-    def student(self, shape: Shape) -> Network:
-        """Of some shape, with embeddings that learn or stay."""
-        words = self._words
-        student = initialise.create(self._teacher, shape, tokenizer=words.tokenizer, kept=words.kept, seed=self._seed)
+    def student(self, shape: Shape, seed: int | None = None) -> Network:
+        """Of some shape, with embeddings that learn or stay. What is random comes from `seed`; None: the recipe's."""
+        words, seed = self._words, self._seed if seed is None else seed
+        student = initialise.create(self._teacher, shape, tokenizer=words.tokenizer, kept=words.kept, seed=seed)
         frozen = build.frozen_embeddings(self._settings, shape, self._full)
         student.model.get_input_embeddings().weight.requires_grad_(not frozen)
-        return initialise.code_embeddings(student, self._codes(student)) if self.coded(shape) else student
+        return initialise.code_embeddings(student, self._codes(student, seed)) if self.coded(shape) else student
 
     def coded(self, shape: Shape) -> bool:
         """Whether a student's embeddings are put together from pieces: asked for, or too large for the limit."""
@@ -55,13 +55,15 @@ class Beginning:
         count = len(self._words.kept)
         return shape.inner + (codes.least_bytes(count, shape.width) if self.coded(shape) else count * shape.width)
 
-    def _codes(self, student: Network) -> Codes | None:
+    def _codes(self, student: Network, seed: int) -> Codes | None:
         """Students of one width have the same table before they learn, and it stays."""
         width = int(student.model.config.hidden_size)
-        if width not in self._coded:
+        # The teacher's own rows are the same from every seed, projected ones are scaled like a random start.
+        known = (width, self._seed if width == self._full.width else seed)
+        if known not in self._coded:
             table = student.model.get_input_embeddings().weight
             counts = np.zeros(len(table), dtype=np.int64)
             for split in self._splits:
                 counts += np.bincount(student.tokenize(split.texts()).flat, minlength=len(table))
-            self._coded[width] = codes.of(table, counts, seed=self._seed, progress=self._progress)
-        return self._coded[width]
+            self._coded[known] = codes.of(table, counts, seed=self._seed, progress=self._progress)
+        return self._coded[known]

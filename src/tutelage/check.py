@@ -41,6 +41,8 @@ from tutelage.training.precision import precision
 _TRIED_BATCHES = 3
 # Exports, answers, speed and memory, in seconds beside what the test rows take; measured on two cores.
 _EVALUATION = 45.0
+# Export, precision and cascade of one more student, in seconds.
+_DEPLOYING = 8.0
 # Copies of a model's weights that a training keeps on disk at its end: two checkpoints (weights, and two moments each)
 # and the best weights.
 _COPIES = 7
@@ -223,6 +225,10 @@ def _estimate(
         "control": settings.epochs * labelled * student.training if settings.control else 0.0,
         "evaluation": _EVALUATION + judged * (teacher.reading + 2 * student.reading),
     }
+    again = seconds["student"] + seconds["control"] + _DEPLOYING
+    seconds["other seeds"] = (recipe.evaluate.seeds - 1) * again
+    # Half the student and twice, and what the teacher says of other layers is recorded in the same pass.
+    seconds["neighbours"] = (2.5 * seconds["student"] + 2 * _DEPLOYING) if recipe.evaluate.neighbours else 0.0
     if recipe.student.searches:
         seconds["student"] = max(seconds["student"], 1.5 * max(seconds["teacher"], 3 * seconds["signals"]))
     parts = ", ".join(f"{name} {_duration(value)}" for name, value in seconds.items() if value)

@@ -95,6 +95,16 @@ class Climb:
         made = self._made.get(taken) or self._make(next(one for one in candidates if one.name == taken))
         return self._moved_in(made, taken), search
 
+    def beside(self, search: Search) -> dict[str, Made]:
+        """The rungs that cost a little less and a little more than the one that was taken; those not tried are made."""
+        taken = next(tried.name.partition(",")[0] for tried in search.tried if tried.taken)
+        costs: dict[str, float] = self.workshop.folder.kept("search plan")["costs"]
+        order = sorted(costs, key=costs.__getitem__)
+        place = order.index(taken)
+        places = {"smaller": place - 1, "larger": place + 1}
+        rungs = self._rungs()
+        return {where: self._make(_Candidate(rungs[order[at]])) for where, at in places.items() if 0 <= at < len(order)}
+
     def _fingerprint(self) -> str:
         """Changes with whatever could change the search, the machine included: it goes by measured speed."""
         recipe, facts = self.workshop.recipe, machine.describe(threads=self.workshop.threads)

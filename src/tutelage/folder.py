@@ -44,6 +44,8 @@ class RunFolder:
         self.control = path / _INSIDE / "control"
         self.export = path / _INSIDE / "export"
         self.search = path / _INSIDE / "search"
+        self.seeds = path / _INSIDE / "seeds"
+        self.sizes = path / _INSIDE / "sizes"
         self.teachers = path / _INSIDE / "teachers"
         self.first = path / _INSIDE / "first"
         self.teacher = path / "teacher"

@@ -17,10 +17,11 @@ from typing import Any
 
 import torch
 
-from tutelage import gather, proof, refuse, storage
+from tutelage import control as controls
+from tutelage import gather, proof, refuse, seeds, sizes, storage
 from tutelage import recipe as recipes
 from tutelage.artifacts.corpus import Corpus
-from tutelage.artifacts.measurements import Measurements, Search
+from tutelage.artifacts.measurements import Measurements
 from tutelage.artifacts.network import Network
 from tutelage.bundle.predict import Bundle
 from tutelage.bundle.predict import load as load_bundle
@@ -35,13 +36,12 @@ from tutelage.progress import Logged, Progress, Silent
 from tutelage.recipe import Recipe
 from tutelage.report import page
 from tutelage.report.card import card
-from tutelage.student import build, ladder, matching, stages, widen
+from tutelage.student import build, ladder, matching
 from tutelage.student.build import Shape
 from tutelage.tasks import TASKS
 from tutelage.teachers import School
-from tutelage.training import supervised
 from tutelage.training.precision import has_units
-from tutelage.workshop import Bench, Learned, Made, Workshop
+from tutelage.workshop import Bench, Made, Workshop
 
 
 @dataclass(frozen=True)
@@ -110,12 +110,15 @@ class _Story:
         corpus = self._data()
         refuse.unfit(self.recipe, corpus.task)
         workshop = self._workshop(corpus)
-        made, search = self._student(workshop)
+        climb = Climb(workshop) if self.recipe.student.searches else None
+        made, search = climb.find() if climb else (self._student(workshop), None)
         # Of a student that was not distilled there is nothing to compare.
         wanted = self.recipe.student.control and made.learned.trained
-        control = self._control(workshop, made.learned) if wanted else None
+        control = controls.make(workshop, made.learned, self.folder.control) if wanted else None
+        repeats = seeds.repeats(workshop, made, control=wanted)
+        neighbours = sizes.neighbours(workshop, made, climb, search)
         curve = workshop.curve(made.learned) if self.recipe.student.draws_curve else None
-        cast = proof.Cast(workshop, made, control, search, curve)
+        cast = proof.Cast(workshop, made, control, search, curve, repeats, neighbours)
         measurements = self._prove(cast)
         self._publish(cast, measurements)
         self.progress.note("finished")
@@ -157,46 +160,14 @@ class _Story:
         shape = build.choose(settings, teacher.model.config)
         matching.check(settings, shape, teacher.model)
         ladder.check(settings, teacher.model)
+        sizes.check(self.recipe, shape, teacher.model)
         return shape
 
-    def _student(self, workshop: Workshop) -> tuple[Made, Search | None]:
-        """Of the shape that was asked for, or the one that reaches the goal."""
-        settings, folder = self.recipe.student, self.folder
-        if settings.searches:
-            return Climb(workshop).find()
-        shape = self._shape(workshop.teacher)
-        return workshop.make(settings.training(), shape, Bench(folder.student, folder.export)), None
-
-    def _control(self, workshop: Workshop, learned: Learned) -> Network:
-        """The same student from the same start, for as many epochs, on the labels alone."""
-        settings = stages.together(learned.settings)
-        train, validation = workshop.corpus["train"], workshop.corpus["validation"]
-        fingerprint = storage.fingerprint_of("control", learned.name)
-        if self.folder.done("control", fingerprint, self.folder.control) is None:
-            started = time.monotonic()
-            control = workshop.beginning.student(learned.shape)
-            state = supervised.fit_labels(
-                control,
-                train,
-                validation,
-                settings,
-                title="Training the control (no distillation)",
-                seed=self.recipe.seed,
-                folder=self.folder.training / "control",
-                progress=self.progress,
-            )
-            control, _ = widen.widen(
-                control,
-                control.tokenize(train.texts()),
-                train.targets,
-                validation,
-                among=train.epoch(0),
-                wanted=settings.wide,
-                progress=self.progress,
-            )
-            control.save(self.folder.control)
-            self.folder.finish("control", fingerprint, started=started, history=state.history)
-        return Network.load(self.folder.control, workshop.corpus.task, self.reading)
+    def _student(self, workshop: Workshop) -> Made:
+        """Of the shape that was asked for."""
+        shape, folder = self._shape(workshop.teacher), self.folder
+        sizes.hear(workshop, shape)
+        return workshop.make(self.recipe.student.training(), shape, Bench(folder.student, folder.export))
 
     def _prove(self, cast: proof.Cast) -> Measurements:
         """Measure every model on the same test rows, on this machine, in one go."""
@@ -204,9 +175,12 @@ class _Story:
         control = cast.control is not None
         search = cast.search and cast.search.model_dump()
         others = {name: split.fingerprint for name, split in cast.corpus.others.items()}
-        more = [cast.curve.model_dump()] if cast.curve else []
+        more: list[Any] = [cast.curve.model_dump()] if cast.curve else []
         more += [others] if others else []
-        parts = [cast.made.name, control, self.recipe.evaluate.model_dump(), facts, search, *more]
+        # Kept out of what older figures are known by: a single seed and no neighbours leave it as it was.
+        more += [["seeds", *(one.name for one in cast.repeats)]] if cast.repeats else []
+        more += [["sizes", *(one.made.name for one in cast.neighbours)]] if cast.neighbours else []
+        parts = [cast.made.name, control, self.recipe.evaluate.identity(), facts, search, *more]
         fingerprint = storage.fingerprint_of(*parts)
         if self.folder.done("evaluate", fingerprint, self.folder.measurements) is None:
             started = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,18 @@ import numpy as np
 
 from tutelage import storage
 from tutelage.artifacts.corpus import Corpus
-from tutelage.artifacts.measurements import LearningCurve, Measurements, Search
+from tutelage.artifacts.measurements import LearningCurve, Measurements, Search, Seeds
 from tutelage.artifacts.network import Network
 from tutelage.compress.export import export
-from tutelage.evaluate import elsewhere, measure, memory, speed
+from tutelage.evaluate import elsewhere, measure, memory, seeds, sizes, speed
 from tutelage.evaluate.baseline import Baseline
 from tutelage.evaluate.intervals import Bootstrap
-from tutelage.evaluate.measure import Player
+from tutelage.evaluate.measure import Candidate, Player
+from tutelage.evaluate.seeds import Trained
 from tutelage.folder import RunFolder
 from tutelage.progress import Logged
 from tutelage.recipe import Recipe
+from tutelage.sizes import Neighbour
 from tutelage.workshop import Made, Workshop
 
 _CHECKED_ROWS = 16
@@ -37,6 +40,10 @@ class Cast:
     control: Network | None
     search: Search | None
     curve: LearningCurve | None = None
+    repeats: Sequence[Trained] = ()
+    """Student and control from other seeds."""
+    neighbours: Sequence[Neighbour] = ()
+    """The student one size smaller and one larger."""
 
     @property
     def recipe(self) -> Recipe:
@@ -65,7 +72,10 @@ def prove(cast: Cast, facts: dict[str, Any], progress: Logged) -> Measurements:
     drafts = cast.folder.export / "drafts"
     try:
         players = _players(cast, drafts, progress)
-        candidates = measure.examine(players, test.texts(), speed_rows=settings.speed_rows, progress=progress)
+        beside = {one.where: _deployed(f"One size {one.where}", one.made, cast, drafts) for one in cast.neighbours}
+        everyone = {**players, **beside}
+        examined = measure.examine(everyone, test.texts(), speed_rows=settings.speed_rows, progress=progress)
+        candidates = {name: examined[name] for name in players}
         _warn_of_words(cast, progress)
         others = elsewhere.examine(cast.corpus, players, settings, seed=cast.recipe.seed, progress=progress)
     finally:
@@ -75,6 +85,15 @@ def prove(cast: Cast, facts: dict[str, Any], progress: Logged) -> Measurements:
     )
     with progress.bar("Computing intervals", 1) as bar:
         scored = measure.score(cast.corpus.task, candidates, test.targets, bootstrap)
+        found = sizes.score(
+            cast.corpus.task,
+            {name: examined[name] for name in beside},
+            student=candidates["student"],
+            teacher=candidates["teacher"],
+            targets=test.targets,
+            bootstrap=bootstrap,
+        )
+        told = _seeds(cast, candidates, bootstrap)
         bar.advance()
     return measure.assemble(
         cast.corpus,
@@ -89,7 +108,20 @@ def prove(cast: Cast, facts: dict[str, Any], progress: Logged) -> Measurements:
         search=cast.search,
         others=others,
         curve=cast.curve,
+        seeds=told,
+        sizes=found,
     )
+
+
+def _seeds(cast: Cast, candidates: Mapping[str, Candidate], bootstrap: Bootstrap) -> Seeds | None:
+    """The students from all seeds, that of the recipe first."""
+    if not cast.repeats:
+        return None
+    student, control = candidates["student"], candidates.get("control")
+    said = None if control is None else control.predictions
+    first = Trained(cast.recipe.seed, cast.made.name, student.player.describes, student.predictions, said)
+    teacher, targets = candidates["teacher"].predictions, cast.corpus["test"].targets
+    return seeds.score(cast.corpus.task, [first, *cast.repeats], teacher, targets, bootstrap)
 
 
 def _warn_of_words(cast: Cast, progress: Logged) -> None:
@@ -132,17 +164,26 @@ def _teacher(cast: Cast, drafts: Path, progress: Logged) -> Player:
 
 def _student(cast: Cast, drafts: Path) -> Player:
     """The student as it is deployed, and in PyTorch."""
-    made = cast.made
-    packed = cast.workshop.pack(made.network, made.graph_file, drafts / "student", made.graph.precision)
+    player = _deployed("Student", cast.made, cast, drafts)
+    place = drafts / "student"
+    return replace(
+        player,
+        runs={**player.runs, "pytorch": speed.pytorch(cast.made.network)},
+        footprint=lambda texts: memory.of_bundle(place, texts, threads=cast.threads),
+    )
+
+
+def _deployed(title: str, made: Made, cast: Cast, drafts: Path) -> Player:
+    """A student as the bundle that it would be."""
+    packed = cast.workshop.pack(made.network, made.graph_file, drafts / title.lower(), made.graph.precision)
     return Player(
-        "Student",
+        title,
         made.network.describe(made.graph.precision),
         packed.predictions,
-        {"onnxruntime": speed.packed(packed), "pytorch": speed.pytorch(made.network)},
+        {"onnxruntime": speed.packed(packed)},
         deployed_in="onnxruntime",
         parameters=made.network.parameters,
         size=storage.size_of(packed.path),
-        footprint=lambda texts: memory.of_bundle(packed.path, texts, threads=cast.threads),
     )
 
 

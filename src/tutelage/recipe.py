@@ -151,6 +151,17 @@ class EvaluateRecipe(Part):
     resamples: Annotated[int, Field(ge=100)] = Field(1000, description="bootstrap resamples behind each interval")
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(0.95, description="coverage of the intervals")
     speed_rows: Count = Field(512, description="test texts used to measure speed")
+    seeds: Count = Field(
+        1, description="train student and control from so many seeds, to tell what distillation gains whatever the seed"
+    )
+    neighbours: bool = Field(
+        False, description="also make the student one size smaller and one larger, to tell what another size would give"
+    )
+
+    def identity(self) -> dict[str, Any]:
+        """What figures are known by: what is not asked for does not count, so that older figures stay valid."""
+        unasked = {key for key in ("seeds", "neighbours") if getattr(self, key) == type(self).model_fields[key].default}
+        return self.model_dump(exclude=unasked)
 
 
 class Recipe(Part):
@@ -179,6 +190,11 @@ class Recipe(Part):
             )
         for problem in recipe_transfer.misfits(self.student, self.data.unlabelled):
             raise ValueError(problem)
+        if self.evaluate.neighbours and isinstance(self.student.layer_map, list):
+            raise ValueError(
+                "`evaluate.neighbours` makes students of other depths, and `student.layer_map` names those of one: "
+                "take `layer_map: uniform` or `last`"
+            )
         return self
 
     @model_validator(mode="after")

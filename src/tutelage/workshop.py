@@ -40,6 +40,8 @@ class Bench:
     export: Path
     learning: str = "student"
     compressing: str = "compress"
+    seed: int | None = None
+    """None: the recipe's."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class Made:
     learned: Learned
     graph: Graph
     name: str
+    cascade_loss: float | None = None
+    """What its cascade may cost, where that is more than the recipe says."""
 
     @property
     def network(self) -> Network:
@@ -133,14 +137,19 @@ class Workshop:
         self._heard = found
         return found
 
+    def _hear(self, plan: Plan) -> Signals:
+        """The same, at least as much of it as a student needs that follows a plan."""
+        wanted = self.recording([plan])
+        # What was heard for several students is more than one needs, and asking for less would be asking anew.
+        known = self._heard is not None and wanted.within(self._heard.recording)
+        return self._heard if self._heard is not None and known else self.signals(wanted)
+
     def curve(self, learned: Learned) -> LearningCurve:
         """How much more text would help."""
         name = storage.fingerprint_of("curve", self.teacher_name, self.gathering.name, self.recipe.seed)
         kept = self.folder.done("learning curve", name)
         if kept is None:
-            # A search has heard more than this student needs, and asking for less would be asking anew.
-            plan = self.plan(learned.settings, learned.shape) if learned.trained else Plan()
-            told = self._heard or self.signals(self.recording([plan]))
+            told = self._hear(self.plan(learned.settings, learned.shape) if learned.trained else Plan())
             started, validation = time.monotonic(), self.corpus["validation"]
             found = learning_curve.measure(
                 self.teacher, self.splits, told, validation, seed=self.recipe.seed, progress=self.progress
@@ -171,14 +180,23 @@ class Workshop:
         """
         if trains and settings.balance == "auto":
             # Recorded for what the recipe asks, so that another way to learn finds what it needs there.
-            signals = signals or self.signals(self.recording([self.plan(settings, shape)]))
+            signals = signals or self._hear(self.plan(settings, shape))
             settings = settings.model_copy(update=self.way(settings, shape, signals))
-        name = storage.fingerprint_of(*self._made_from(settings, shape), trains, self.beginning.coded(shape))
+        name = self._named(settings, shape, bench, trains=trains)
         kept = self.folder.done(bench.learning, name, bench.student)
         if kept is None:
             kept = self._learn(settings, shape, bench, name, signals, trains=trains)
         network = Network.load(bench.student, self.corpus.task, self.teacher.reading)
         return Learned(name, network, shape, bench, kept, settings, trains)
+
+    def has(self, settings: StudentRecipe, shape: Shape, bench: Bench) -> bool:
+        """Whether a student that learns in a settled way has learned already."""
+        name = self._named(settings, shape, bench, trains=True)
+        return self.folder.done(bench.learning, name, bench.student) is not None
+
+    def _named(self, settings: StudentRecipe, shape: Shape, bench: Bench, *, trains: bool) -> str:
+        seed = [] if bench.seed is None else [bench.seed]
+        return storage.fingerprint_of(*self._made_from(settings, shape), trains, self.beginning.coded(shape), *seed)
 
     def _made_from(self, settings: StudentRecipe, shape: Shape) -> list[Any]:
         texts = [self.gathering.name] if self.gathering.name else []
@@ -203,7 +221,7 @@ class Workshop:
     def _told(self, plan: Plan, signals: Signals | None) -> Signals:
         """What the teacher says, for a student that follows a plan."""
         wanted = self.recording([plan])
-        return (signals or self.signals(wanted)).only(wanted.layers, wanted.channels)
+        return (signals or self._hear(plan)).only(wanted.layers, wanted.channels)
 
     def _transfer(self, student: Network, told: Signals) -> Transfer:
         """What every student learns from: they share one tokenizer, so that texts are read once."""
@@ -225,7 +243,7 @@ class Workshop:
         plan = self.plan(settings, shape) if trains else Plan()
         told = self._told(plan, signals)
         started = time.monotonic()
-        student = self.beginning.student(shape)
+        student = self.beginning.student(shape, bench.seed)
         transfer = self._transfer(student, told)
         history: list[dict[str, float]] = []
         if trains:
@@ -235,7 +253,7 @@ class Workshop:
                 told,
                 self.corpus["validation"],
                 settings,
-                seed=self.recipe.seed,
+                seed=self.recipe.seed if bench.seed is None else bench.seed,
                 folder=self.folder.training / bench.learning,
                 progress=self.progress,
                 plan=plan,
@@ -296,7 +314,7 @@ class Workshop:
             return None
         found = Graph(**{**kept["found"], "choices": tuple(kept["found"]["choices"])})
         learned = replace(made.learned, bench=replace(at, export=place, compressing=stage))
-        return Made(learned, found, name)
+        return Made(learned, found, name, cascade_loss)
 
     def pack(self, network: Network, graph: Path, place: Path, precision: Precision, card: str = "draft") -> Bundle:
         """A bundle around a graph, as it is deployed; the same for a teacher that is only compared."""

@@ -172,6 +172,43 @@ class LearningCurve(_Part):
     sentence: str = ""
 
 
+class SeedMeasurements(_Part):
+    """Student and control from one seed, in the headline metric."""
+
+    seed: int
+    describes: str = ""
+    student: Interval = Field(default_factory=Interval, description="score of the student, as it would be deployed")
+    control: Interval | None = Field(None, description="score of its control")
+    retention: Interval = Field(default_factory=Interval, description="student's score over the teacher's")
+    against_control: Interval | None = Field(None, description="student's score less the control's, paired")
+
+
+class Seeds(_Part):
+    """The same student and control from several seeds; the first is that of the deployed student."""
+
+    runs: list[SeedMeasurements] = Field(default_factory=list, description="each with an interval over test rows")
+    retention: Interval | None = Field(None, description="mean over seeds, with an interval over seeds and rows")
+    against_control: Interval | None = Field(
+        None, description="mean of the paired differences, with an interval over seeds and rows; null: no control"
+    )
+
+
+class Size(_Part):
+    """A student of the next size, made and measured as the one that is deployed."""
+
+    where: str = Field(description="smaller or larger")
+    describes: str = ""
+    scores: dict[str, Interval] = Field(default_factory=dict, description="by the name of the metric")
+    retention: Interval | None = Field(None, description="its headline score over the teacher's")
+    against_student: Interval | None = Field(None, description="its headline score less the student's, paired")
+    parameters: int | None = None
+    bytes: int | None = Field(None, description="what would be deployed, on disk")
+    rows_per_second: Figure = None
+    latency_ms: dict[str, Figure] = Field(default_factory=dict, description="one row at a time: p50 and p95")
+    speedup: Figure = Field(None, description="its rows per second over the student's")
+    smaller: Figure = Field(None, description="student's bytes over its own")
+
+
 class Measurements(_Part):
     """The whole of `measurements.json`."""
 
@@ -196,6 +233,8 @@ class Measurements(_Part):
     others: list[OtherMeasurements] = Field(
         default_factory=list, description="`data.also_test`: other domains or languages, in the recipe's order"
     )
+    seeds: Seeds | None = Field(None, description="null: one seed alone")
+    sizes: list[Size] = Field(default_factory=list, description="`evaluate.neighbours`: one size smaller, one larger")
     speedup: Speedup | None = None
     smaller: Figure = Field(None, description="teacher's bytes over the student's")
     choices: list[Choice] = Field(default_factory=list)

@@ -67,6 +67,10 @@ class Recording:
         without = () if self.channels else ("channels", "token_width")
         return {name: value for name, value in values.items() if name not in without}
 
+    def within(self, other: Recording) -> bool:
+        """Whether another holds all the layers and channels of this one."""
+        return set(self.layers) <= set(other.layers) and set(self.channels) <= set(other.channels)
+
     def only(self, layers: Sequence[int], channels: Sequence[Channel] = ()) -> Recording:
         """The same with some of the layers and channels."""
         return Recording(

@@ -23,6 +23,8 @@ from tutelage.artifacts.measurements import (
     OtherMeasurements,
     PanelData,
     Search,
+    Seeds,
+    Size,
     Speedup,
 )
 from tutelage.evaluate import speed
@@ -197,6 +199,8 @@ def assemble(
     search: Search | None = None,
     others: Sequence[OtherMeasurements] = (),
     curve: LearningCurve | None = None,
+    seeds: Seeds | None = None,
+    sizes: Sequence[Size] = (),
 ) -> Measurements:
     """Everything, in the shape of `measurements.json`."""
     task, test = corpus.task, corpus["test"]
@@ -239,5 +243,7 @@ def assemble(
         search=search,
         others=list(others),
         learning_curve=curve,
+        seeds=seeds,
+        sizes=list(sizes),
         **scored.comparisons,
     )

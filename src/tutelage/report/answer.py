@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tutelage.artifacts.measurements import Interval, Measurements
-from tutelage.report import number
+from tutelage.report import number, seeds, sizes
 from tutelage.report.comparison import spelled
 
 
@@ -72,7 +72,7 @@ def sentence(measurements: Measurements) -> str:
 def verdict(measurements: Measurements) -> Verdict:
     """Whether distillation beat the same student trained on the labels alone, as far as the interval says."""
     metric = measurements.metric(measurements.headline)
-    gain = measurements.against_control
+    gain, of_seeds, more = _gain(measurements)
     if gain is None or gain.value is None:
         return Verdict(
             "unknown",
@@ -88,22 +88,35 @@ def verdict(measurements: Measurements) -> Verdict:
         return Verdict(
             "better",
             "Distillation helped",
-            f"{figure} in {title} over the same student trained on the labels alone; "
+            f"{figure} in {title} over the same student trained on the labels alone{of_seeds}; "
             "the whole interval is on the good side of zero.",
         )
     if high < 0:
         return Verdict(
             "worse",
             "Distillation did not help",
-            f"{figure} in {title} against the same student trained on the labels alone, which does better. "
+            f"{figure} in {title} against the same student trained on the labels alone{of_seeds}, which does better. "
             "The control is the one to use, or the teacher the one to mend.",
         )
     return Verdict(
         "same",
         "No difference shown",
-        f"Distillation changed the {title} by {figure} over the same student trained on the labels alone. "
-        "The interval includes zero: more test rows would be needed to tell.",
+        f"Distillation changed the {title} by {figure} over the same student trained on the labels alone{of_seeds}. "
+        f"The interval includes zero: more {more} would be needed to tell.",
     )
+
+
+def beside(measurements: Measurements) -> list[str]:
+    """What other trainings and other sizes gave, as far as they were tried, a sentence each."""
+    return [told for told in (seeds.sentence(measurements), *sizes.sentences(measurements)) if told]
+
+
+def _gain(measurements: Measurements) -> tuple[Interval | None, str, str]:
+    """By distilling: over all seeds where there are several; how that is told; and what more of would tell."""
+    over = measurements.seeds
+    if over is None or over.against_control is None:
+        return measurements.against_control, "", "test rows"
+    return over.against_control, f", on average over {len(over.runs)} seeds", "seeds or test rows"
 
 
 def caution(measurements: Measurements) -> str:
@@ -126,7 +139,8 @@ def tiles(measurements: Measurements) -> list[Tile]:
     title = lowered(metric.title)
     student, teacher = _score(measurements, "student"), _score(measurements, "teacher")
     found = []
-    kept, gain, speedup = measurements.retention, measurements.against_control, measurements.speedup
+    kept, speedup = measurements.retention, measurements.speedup
+    gain, of_seeds, _ = _gain(measurements)
     if kept is not None and kept.value is not None:
         note = f"{number.score(student.value, metric)} of {number.score(teacher.value, metric)} {title}"
         found.append(Tile("kept", number.percent(kept.value), number.interval(kept, number.SHARE), note))
@@ -146,7 +160,7 @@ def tiles(measurements: Measurements) -> list[Tile]:
         found.append(Tile(*_factor(measurements.smaller, "smaller", "larger"), "", " instead of ".join(sizes)))
     if gain is not None and gain.value is not None:
         figure, interval = number.difference(gain.value, metric), number.interval(gain, metric)
-        found.append(Tile("by distilling", figure, interval, "over the same student on labels alone"))
+        found.append(Tile("by distilling", figure, interval, f"over the same student on labels alone{of_seeds}"))
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from tutelage.artifacts.measurements import Interval, Measurements, MetricInfo
-from tutelage.report import answer, comparison, elsewhere, number
+from tutelage.report import answer, comparison, elsewhere, number, seeds
 from tutelage.report.health import rows_of
 from tutelage.report.template import render
 from tutelage.report.use import run_name, snippets
@@ -37,6 +37,10 @@ def card(measurements: Measurements, *, licence: str | None = None) -> str:
         sentence=answer.sentence(measurements),
         verdict=answer.verdict(measurements),
         caution=answer.caution(measurements),
+        beside=answer.beside(measurements),
+        seeds=seeds.rows(measurements),
+        seed_heads=seeds.HEADS,
+        seed_count=seeds.several(measurements),
         heads=[comparison.title_of(measurements, role) for role in roles],
         rows=comparison.comparison(measurements),
         scores=comparison.scores(measurements),

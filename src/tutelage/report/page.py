@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.artifacts.measurements import Disagreement, Measurements
-from tutelage.report import answer, charts, comparison, elsewhere, number, panels, search, texts
+from tutelage.report import answer, charts, comparison, elsewhere, number, panels, search, seeds, sizes, texts
 from tutelage.report.health import Health, health, rows_of
 from tutelage.report.template import asset, render
 from tutelage.report.use import recipe_text, run_name, snippets
@@ -18,6 +18,8 @@ from tutelage.storage import write_text
 _SECTIONS = {
     "comparison": "Side by side",
     "cost": "What it costs, what it keeps",
+    "seeds": "From other seeds",
+    "sizes": "One size up, one size down",
     "scores": "All scores",
     "elsewhere": "Other data",
     "closer": "A closer look",
@@ -60,6 +62,7 @@ def html(measurements: Measurements) -> str:
         "m": measurements,
         "css": asset("page.css"),
         "coverage": f"{100 * measurements.confidence:.3g}{number.SPACE}%",
+        "metric_title": metric.title,
         "headline_title": answer.lowered(metric.title),
         "machine_titles": _MACHINE,
         "plain": _plain,
@@ -75,6 +78,7 @@ def _answer(measurements: Measurements) -> dict[str, Any]:
         "sentence": answer.sentence(measurements),
         "verdict": answer.verdict(measurements),
         "caution": answer.caution(measurements),
+        "beside": answer.beside(measurements),
         "tiles": answer.tiles(measurements),
         "name": run_name(measurements),
         "created": _day(measurements.created),
@@ -93,6 +97,10 @@ def _models(measurements: Measurements) -> dict[str, Any]:
         "hollow": charts.runtimes_shown(measurements),
         "comparison": comparison.comparison(measurements),
         "scores": comparison.scores(measurements),
+        "seeds": seeds.rows(measurements),
+        "seed_heads": seeds.HEADS,
+        "seed_count": seeds.several(measurements),
+        "sizes": sizes.rows(measurements),
         "elsewhere": elsewhere.elsewhere(measurements),
         "elsewhere_heads": elsewhere.heads(measurements),
         "size_chart": charts.size_chart(measurements),
@@ -137,6 +145,8 @@ def _sections(measurements: Measurements, values: Mapping[str, Any]) -> dict[str
     told: Health = values["health"]
     shown = {
         "cost": values["size_chart"] or values["speed_chart"],
+        "seeds": values["seeds"],
+        "sizes": values["sizes"],
         "elsewhere": values["elsewhere"],
         "closer": values["groups"],
         "differences": measurements.disagreements,

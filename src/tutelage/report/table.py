@@ -18,8 +18,10 @@ def summary(measurements: Measurements) -> Table:
     from rich.text import Text
 
     metric = measurements.metric(measurements.headline)
-    told = f"{answer.sentence(measurements)}\n{answer.verdict(measurements).title}."
-    table = Table(title=Text(told), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    lines = [answer.sentence(measurements), _verdict(measurements), *answer.beside(measurements)]
+    table = Table(
+        title=Text("\n".join(lines)), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
+    )
     table.add_column("", overflow="fold")
     for column in (metric.title, "size", "rows/s", "one row"):
         table.add_column(Text(column), justify="right", no_wrap=True)
@@ -36,6 +38,16 @@ def summary(measurements: Measurements) -> Table:
             style="bold" if role == "student" else None,
         )
     return table
+
+
+def _verdict(measurements: Measurements) -> str:
+    """The verdict in a few words; over several seeds with the figure, which is then nowhere else on the screen."""
+    title, over = answer.verdict(measurements).title, measurements.seeds
+    if over is None or over.against_control is None:
+        return f"{title}."
+    metric, gain = measurements.metric(measurements.headline), over.against_control
+    figure = f"{number.difference(gain.value, metric)} {number.interval(gain, metric)}".rstrip()
+    return f"{title}: {figure} over {len(over.runs)} seeds."
 
 
 def other_data(measurements: Measurements) -> Table | None:

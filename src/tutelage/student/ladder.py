@@ -14,7 +14,7 @@ A rung without layers needs no place of its own: a cascade whose wide part answe
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,22 @@ def rungs(settings: StudentRecipe, teacher: Any) -> list[Rung]:
         if name == "whole" or shape.layers < full.layers or shape.width < full.width:
             found[shape] = Rung(name, shape, trains=name != "whole")
     return list(found.values())
+
+
+def beside(shape: Shape, full: Shape) -> list[Rung]:
+    """One size smaller and one larger than some student of a teacher: half and twice its layers.
+
+    A single layer cannot be halved, its feed-forward block can; and where the student has all the teacher's layers,
+    twice the feed-forward block is larger. Beyond the teacher's own shape there is nothing.
+    """
+    layers, inner = shape.layers, shape.feed_forward
+    smaller = replace(shape, layers=layers // 2) if layers > 1 else replace(shape, feed_forward=max(1, inner // 2))
+    if layers < full.layers:
+        larger = replace(shape, layers=min(2 * layers, full.layers))
+    else:
+        larger = replace(shape, feed_forward=max(inner, min(2 * inner, full.feed_forward)))
+    rungs = (Rung("smaller", smaller, trains=True), Rung("larger", larger, trains=True))
+    return [rung for rung in rungs if rung.shape != shape]
 
 
 def settings_for(rung: Rung, settings: StudentRecipe) -> StudentRecipe:
