@@ -83,7 +83,9 @@ class RunFolder:
             )
         old = yaml.safe_load(self.recipe_file.read_text(encoding="utf-8")) or {}
         changed = recipes.differences(old, recipe.model_dump(mode="json"))
-        if changed and not resume:
+        # A run that ended before its first stage did, in data that cannot be read perhaps, has left nothing to lose.
+        begun = bool(self._records()) or not self.inside.is_dir()
+        if changed and begun and not resume:
             listed = "\n".join(f"    {line}" for line in changed[:_SHOWN])
             more = f"\n    and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
             raise OutputError(

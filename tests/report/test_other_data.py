@@ -62,3 +62,10 @@ def test_without_other_data_there_is_no_trace(measurements):
     assert "elsewhere" not in page.html(measurements)
     assert "Other data" not in card.card(measurements)
     assert "than those above" not in card.card(measurements)
+
+
+def test_a_long_name_is_not_folded_letter_by_letter(with_others):
+    others = [with_others.others[0].model_copy(update={"name": "amazon_reviews_of_kitchens"})]
+    screen = told(with_others.model_copy(update={"others": others}))
+    assert "amazon_reviews_of_" in screen
+    assert len(screen.splitlines()) <= len(told(with_others).splitlines())

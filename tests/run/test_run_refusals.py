@@ -10,7 +10,9 @@ import pytest
 import tiny_recipe
 import tutelage
 from tutelage.check import check
-from tutelage.errors import ModelError, RecipeError
+from tutelage.errors import DataError, ModelError, OutputError, RecipeError
+from tutelage.folder import RunFolder
+from tutelage.recipe import Recipe, load
 
 
 def refused(kind: type[Exception], words: str, given: dict[str, Any]) -> None:
@@ -98,3 +100,20 @@ def test_a_small_vocabulary_is_refused_before_the_teacher_is_trained_where_token
     given = tiny_recipe.recipe(reviews, bert, tmp_path / "run", student={"attention": 1, "vocabulary_size": 150})
     refused(ModelError, "are not the same tokens to student and teacher", given)
     assert not (tmp_path / "run" / "teacher").exists()
+
+
+def test_a_run_that_left_nothing_gives_its_folder_up(reviews: Path, bert: Path, tmp_path: Path) -> None:
+    def given(**data: Any) -> Recipe:
+        return load(tiny_recipe.recipe(reviews, bert, tmp_path / "run", data=data))
+
+    with pytest.raises(DataError, match="no such column"):
+        tutelage.run(given(text="no such column"))
+    folder = RunFolder.claim(given(), resume=False)
+    folder.finish("data", "some rows", started=0.0)
+    with pytest.raises(OutputError, match="belongs to another recipe"):
+        RunFolder.claim(given(text="other"), resume=False)
+    # A recipe of the user's own that lies in the output folder is not overwritten.
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "recipe.yaml").write_text("task: text-classification")
+    with pytest.raises(OutputError, match="belongs to another recipe"):
+        RunFolder.claim(given().model_copy(update={"output": str(tmp_path / "own")}), resume=False)

@@ -94,8 +94,8 @@ class Bootstrap:
 
         s is the standard deviation over seeds. The interval is Student's, with the degrees of freedom of such a sum
         (Satterthwaite 1946): few seeds that differ make it as wide as they must. Resampling the seeds too, as the
-        Multi-Bootstrap does (Sellam et al. 2022, arXiv 2106.16163), gives the same variance for many seeds and
-        intervals that are too narrow for three. What seeds and rows make together is counted twice, as there: the
+        Multi-Bootstrap does (Sellam et al. 2022, arXiv 2106.16163), agrees for many seeds and is too narrow for two
+        or three (benchmarks/over_seeds.py). What seeds and rows make together is counted twice, as there: the
         interval is a little too wide rather than too narrow (Owen 2007, The pigeonhole bootstrap).
         """
         from scipy.special import stdtrit

@@ -50,7 +50,9 @@ def rows(measurements: Measurements) -> list[Row]:
         cells = [_score(run.student, metric), _score(run.control, metric)]
         cells += [_score(run.retention, number.SHARE), _gain(run.against_control, metric)]
         name = f"seed {run.seed}, deployed" if place == 0 else f"seed {run.seed}"
-        found.append(Row(name, run.describes, cells))
+        # The others are of the same shape; precision and wide part may be decided otherwise.
+        alike = place > 0 and run.describes == seeds.runs[0].describes
+        found.append(Row(name, "" if alike else run.describes, cells))
     nothing = Cell("")
     last = [nothing, nothing, _score(seeds.retention, number.SHARE), _gain(seeds.against_control, metric)]
     return [*found, Row("mean", "interval over seeds and rows", last, mean=True)]

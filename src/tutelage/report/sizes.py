@@ -117,7 +117,7 @@ def _kept(tried: Tried) -> str:
 
 
 def _factor(value: float | None) -> str:
-    return "" if value is None else f"{number.times(value)} the student’s"
+    return "" if value is None else f"{number.times(value)}"
 
 
 def _milliseconds(value: float | None) -> str:

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+# Letters of a name of other data that fit into 80 columns beside all figures and the interval of one.
+_LONG_NAME = 9
+
+
 def summary(measurements: Measurements) -> Table:
     """Every model's headline score with its interval, size and speed, beneath the answer. Fits 80 columns."""
     from rich import box
@@ -59,8 +63,17 @@ def other_data(measurements: Measurements) -> Table | None:
     rows = elsewhere.elsewhere(measurements)
     if not rows:
         return None
+    # A name that is folded letter by letter is worse to miss than an interval.
+    narrow = max(len(row.name) for row in rows) > _LONG_NAME
     title = f"Other data: {answer.lowered(measurements.metric(measurements.headline).title)}"
-    table = Table(title=Text(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=Text(title),
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     table.add_column("", overflow="fold")
     *models, kept = elsewhere.heads(measurements)
     for column in ("rows", *models, kept):
@@ -68,5 +81,6 @@ def other_data(measurements: Measurements) -> Table | None:
     for row in rows:
         share = row.cells[-1]
         figures = [cell.figure for cell in row.cells[:-1]]
-        table.add_row(Text(row.name), row.rows, *figures, f"{share.figure} {share.note}".rstrip())
+        interval = "" if narrow else share.note
+        table.add_row(Text(row.name), row.rows, *figures, f"{share.figure} {interval}".rstrip())
     return table
