@@ -154,6 +154,6 @@ def test_a_teacher_that_is_used_as_it_is_chooses_nothing(few: None, bert: Path, 
 
 
 def test_settled_settings_stay_as_they_are(few: None, bert: Path, tmp_path: Path) -> None:
-    network = school(bert, tmp_path / "run", 16)._start(str(bert))[0]
+    network = school(bert, tmp_path / "run", 16)._start(TeacherRecipe(model=str(bert)))[0]
     given = TeacherRecipe(strategy="head")
     assert strategies.settled(network, given, np.zeros(4), free=0) == (given, None)

@@ -14,7 +14,7 @@ A rung without layers needs no place of its own: a cascade whose wide part answe
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,7 @@ def rungs(settings: StudentRecipe, teacher: Any) -> list[Rung]:
     full = build.shape_of(teacher)
     named = {
         "narrow": build.choose(settings.model_copy(update={"size": "tiny"}), teacher),
-        "one": Shape(1, full.width, full.heads, full.feed_forward),
+        "one": replace(full, layers=1),
         "two": build.choose(settings.model_copy(update={"size": "small"}), teacher),
         "half": build.choose(settings.model_copy(update={"size": "medium"}), teacher),
         "whole": full,
