@@ -152,7 +152,7 @@ class TeacherRecipe(LabelRecipe):
             raise ValueError(f"`layers` belongs to `strategy: last-n`; the strategy is {self.strategy}")
         return self
 
-    def making(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """All that makes the teacher, but its first task: what was added later stands here only where it is used."""
         return self.model_dump(exclude={"first", *(["reads"] if self.reads == "auto" else [])})
 

@@ -133,7 +133,7 @@ class School:
         first = [self._first.name(settings.model)] if self._first else []
         return storage.fingerprint_of(
             self.corpus.fingerprint,
-            settings.making(),
+            settings.identity(),
             place,
             vars(self.reading),
             self.recipe.seed,

@@ -69,6 +69,12 @@ def test_a_student_has_its_layers_from_below_and_this_one_on_top(
     np.testing.assert_allclose(plain.outputs(tokens), student.outputs(tokens), atol=1e-6)
 
 
+def test_other_shapes_have_the_names_that_they_had() -> None:
+    four = {"layers": 2, "width": 32, "heads": 4, "feed_forward": 64}
+    assert Shape(**four).identity() == four
+    assert Shape(**four, averages=True).identity() == {**four, "averages": True}
+
+
 def test_a_narrower_student_has_none(teacher: Network) -> None:
     shape = build.choose(StudentRecipe(layers=2, width=16), teacher.model.config)
     student = create(teacher, shape)

@@ -166,6 +166,6 @@ def test_it_has_nothing_to_do_without_learning() -> None:
 
 
 def test_a_teacher_without_it_keeps_the_name_it_had() -> None:
-    assert "reads" not in TeacherRecipe().making()
-    assert TeacherRecipe(reads="own").making()["reads"] == "own"
-    assert TeacherRecipe().making() != TeacherRecipe(reads="mean").making()
+    assert "reads" not in TeacherRecipe().identity()
+    assert TeacherRecipe(reads="own").identity()["reads"] == "own"
+    assert TeacherRecipe().identity() != TeacherRecipe(reads="mean").identity()

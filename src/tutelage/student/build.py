@@ -27,6 +27,10 @@ class Shape:
     averages: bool = False
     """Whether one more layer, which `layers` does not count, gives the head the mean of all tokens."""
 
+    def identity(self) -> dict[str, int]:
+        """What names a student of this shape; those without such a layer have the names that they always had."""
+        return {name: value for name, value in vars(self).items() if name != "averages" or value}
+
     @property
     def inner(self) -> int:
         """About how many weights its layers have: four square matrices and a feed-forward block each."""
