@@ -1,7 +1,7 @@
 """What students of a teacher that reads the mean of all tokens do with the layer that takes it.
 
-On top: beside their own layers, as the library does. In place: as if it were an ordinary layer, the last. Left out: from
-the layers below alone.
+On top: beside their own layers, as the library does. In place: as if it were an ordinary layer, the last. Left out:
+from the layers below alone.
 
 python benchmarks/averaging.py [--rows 400] [--unlabelled 1500] [--seeds 0 1]
 """
@@ -156,7 +156,7 @@ def table(records: list[dict[str, Any]], given: argparse.Namespace) -> list[str]
             lines.append(f"| {layers} | {arm} | {scores} | {each[0]['inner'] / 1e6:.2f} | {time} |")
     return [
         f"{given.rows} labelled and {given.unlabelled:,} other movie sentences; MiniLM reading the mean, 3 epochs:",
-        f"{teachers} %. Students of its width with a feed-forward block as wide, {EPOCHS} epochs, following the teacher",
+        f"{teachers} %. Students of its width, feed-forward block as wide, {EPOCHS} epochs, following the teacher",
         "(and, with two layers, its hidden states). Accuracy in % on 1,000 test rows, one figure a seed (one standard",
         "error: 1.5 points); millions of weights without embeddings; time of a row in PyTorch, one thread, the last",
         "layer at the first token only.",

@@ -67,7 +67,8 @@ class TeacherRecipe(LabelRecipe):
     reads: ReadsName = Field(
         "auto",
         description="what the head reads of a text: own: what the architecture gives it (of BERT the first token); "
-        "mean: the mean of all tokens, by one more layer; auto: mean with few-shot where that can be, else own",
+        "mean: the mean of all tokens, by one more layer; auto: mean with few-shot and where `strategy: auto` says so, "
+        "if that can be; else own",
     )
     layers: Count | None = Field(None, description="with `strategy: last-n`: how many of the last layers learn")
     epochs: Count = Field(2, description="passes over the training data")
@@ -156,9 +157,9 @@ class TeacherRecipe(LabelRecipe):
         """All that makes the teacher, but its first task: what was added later stands here only where it is used."""
         return self.model_dump(exclude={"first", *(["reads"] if self.reads == "auto" else [])})
 
-    def taking(self, strategy: StrategyName) -> TeacherRecipe:
+    def taking(self, strategy: StrategyName, reads: ReadsName) -> TeacherRecipe:
         """The same with a strategy in place of `auto`, at its own learning rate where no other than the default was
         given."""
         default: float = type(self).model_fields["learning_rate"].default
         rate = _RATES.get(strategy, default) if self.learning_rate == default else self.learning_rate
-        return self.model_copy(update={"strategy": strategy, "learning_rate": rate})
+        return self.model_copy(update={"strategy": strategy, "reads": reads, "learning_rate": rate})

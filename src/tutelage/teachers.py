@@ -104,7 +104,7 @@ class School:
     def _settled(self, settings: TeacherRecipe, stage: str) -> TeacherRecipe:
         """With a strategy in place of `auto`. Chosen once: another time there may be less memory free."""
         choosing = f"{CHOOSING}{stage}"
-        kept: dict[str, Any] = {"taken": None, "choices": []}
+        kept: dict[str, Any] = {"taken": None, "reads": None, "choices": []}
         if settings.strategy == "auto":
             name = self._fingerprint(settings)
             found = self.folder.done(choosing, name)
@@ -113,12 +113,12 @@ class School:
                 network, fitted = self._start(settings)
                 if fine_tune.trains(network, settings, fitted=fitted):
                     targets, free = self.corpus["train"].targets, psutil.virtual_memory().available
-                    taken, choice = strategies.settled(network, settings, targets, free=free)
-                    kept = {"taken": taken.strategy, "choices": [choice]}
+                    taken, choice = strategies.settled(network, settings, targets, free=free, fitted=fitted)
+                    kept = {"taken": taken.strategy, "reads": taken.reads, "choices": [choice]}
                 found = self.folder.finish(choosing, name, started=started, **kept)
             for choice in found["choices"]:
                 self.progress.say(f"Strategy of the teacher: {choice['taken']}, for {choice['why']}.")
-            return settings.taking(found["taken"] or "full")
+            return settings.taking(found["taken"] or "full", found.get("reads") or settings.reads)
         self._forget(choosing)
         return settings
 

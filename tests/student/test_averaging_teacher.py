@@ -81,11 +81,30 @@ def test_a_narrower_student_has_none(teacher: Network) -> None:
     assert (student.model.config.num_hidden_layers, averages(student.model.config)) == (2, False)
 
 
-def test_every_rung_as_wide_as_the_teacher_has_it(teacher: Network) -> None:
-    rungs = ladder.rungs(StudentRecipe(keep=0.97, max_mb=5), teacher.model.config)
-    assert {rung.name: (rung.shape.layers, rung.shape.averages) for rung in rungs} == {
-        **{"narrow": (2, False), "one": (1, True), "two": (2, True), "half": (2, True), "whole": (4, True)},
+def test_where_the_recipe_does_not_count_it_is_one_of_the_layers(teacher: Network) -> None:
+    """It takes as long as any other: a default student stays as fast as that of another teacher."""
+    config = teacher.model.config
+    for size, layers in (("auto", 1), ("small", 1), ("medium", 1)):
+        shape = build.choose(StudentRecipe(size=size), config)
+        assert (shape.layers, shape.averages) == (layers, True)
+    # A map of two layers is for two, as it was before the teacher was made.
+    mapped = build.choose(StudentRecipe(layer_map=[2, 4]), config)
+    assert (mapped.layers, mapped.averages) == (2, True)
+    assert matching.plan(StudentRecipe(layer_map=[2, 4]), mapped, build.shape_of(config)).theirs == (2, 4)
+
+
+def test_the_fastest_rung_does_without(teacher: Network) -> None:
+    settings = StudentRecipe(keep=0.97, max_mb=5)
+    rungs = {rung.name: rung for rung in ladder.rungs(settings, teacher.model.config)}
+    assert {name: (rung.shape.layers, rung.shape.averages) for name, rung in rungs.items()} == {
+        **{"narrow": (2, False), "one": (1, False), "two": (1, True), "half": (1, True), "whole": (4, True)},
     }
+    # What is matched costs nothing where every token is computed anyway.
+    assert not ladder.settings_for(rungs["one"], settings).hidden
+    assert ladder.settings_for(rungs["two"], settings).hidden
+    one = create(teacher, rungs["one"].shape)
+    assert (one.model.config.num_hidden_layers, averages(one.model.config)) == (1, False)
+    assert same(one, 0, teacher, 3)
 
 
 def test_what_is_matched_is_below_it(teacher: Network) -> None:

@@ -44,20 +44,25 @@ def choose(settings: StudentRecipe, teacher: Any) -> Shape:
       benchmarks/RESULTS.md, how it was chosen in docs/decisions/0002.
     - `tiny`: 2 layers a third as wide, embeddings projected.
     - `medium`: half the layers, unchanged.
+
+    The layer of a teacher that reads the mean takes about as long as any other (benchmarks/averaging.py), so where the
+    recipe does not count layers, it is one of them; where it does, it comes on top.
     """
     full = shape_of(teacher)
     head_width = full.width // full.heads
     if settings.size == "medium":
-        return replace(full, layers=max(1, full.layers // 2))
+        return replace(full, layers=max(1, (full.layers + full.averages) // 2 - full.averages))
     if settings.size == "tiny":
         heads = max(1, full.heads // 3)
         return Shape(min(2, full.layers), heads * head_width, heads, 4 * heads * head_width)
     width = settings.width or full.width
     heads = settings.heads or (full.heads if width == full.width else max(1, width // head_width))
-    layers = settings.layers or min(2, full.layers)
-    default_inner = width if width == full.width else 4 * width
     # Only with the teacher's width can its layers be taken, this one among them.
     averaged = full.averages and width == full.width
+    # A list names a layer of the teacher for each of two.
+    counted = averaged and not isinstance(settings.layer_map, list)
+    layers = settings.layers or max(1, min(2, full.layers) - counted)
+    default_inner = width if width == full.width else 4 * width
     shape = Shape(layers, width, heads, settings.feed_forward or default_inner, averaged)
     _check(shape, full)
     if settings.embeddings == "coded" and not frozen_embeddings(settings, shape, full):

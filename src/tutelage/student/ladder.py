@@ -14,7 +14,7 @@ A rung without layers needs no place of its own: a cascade whose wide part answe
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,7 @@ def rungs(settings: StudentRecipe, teacher: Any) -> list[Rung]:
     full = build.shape_of(teacher)
     named = {
         "narrow": build.choose(settings.model_copy(update={"size": "tiny"}), teacher),
-        "one": replace(full, layers=1),
+        "one": Shape(1, full.width, full.heads, full.feed_forward),
         "two": build.choose(settings.model_copy(update={"size": "small"}), teacher),
         "half": build.choose(settings.model_copy(update={"size": "medium"}), teacher),
         "whole": full,
@@ -61,7 +61,7 @@ def rungs(settings: StudentRecipe, teacher: Any) -> list[Rung]:
 
 def settings_for(rung: Rung, settings: StudentRecipe) -> StudentRecipe:
     """How a rung is trained: one layer has no states in between to match, and is faster without."""
-    if rung.shape.layers > 1:
+    if rung.shape.layers > 1 or rung.shape.averages:
         return settings
     stages = settings.stages and [stage.model_copy(update={"hidden": None}) for stage in settings.stages]
     return settings.model_copy(update={"hidden": 0.0, "stages": stages})

@@ -63,17 +63,21 @@ def applied(
 
 
 def settled(
-    network: Network, settings: TeacherRecipe, targets: NDArray[np.float64], *, free: int
+    network: Network, settings: TeacherRecipe, targets: NDArray[np.float64], *, free: int, fitted: bool = False
 ) -> tuple[TeacherRecipe, dict[str, Any] | None]:
     """Settings with a strategy in place of `auto`, and what was chosen and why; else as they are.
 
-    `targets` (N,) are those of the training texts, `free` is memory in bytes.
+    `targets` (N,) are those of the training texts, `free` is memory in bytes, `fitted` says whether the head was
+    trained before.
     """
     if settings.strategy != "auto":
         return settings, None
-    known = choose.facts(network, targets, free=free)
+    # What a first task taught the head may have to stay.
+    known = choose.facts(network, targets, free=free, fresh=not fitted and settings.first is None)
     taken, why = choose.choose(known, settings, lambda name: not STRATEGIES[name].obstacle(network.model))
-    return settings.taking(taken), choose.told(taken, why, known)
+    reads, more = choose.reads(known, settings, taken)
+    name = f"{taken}, reading the mean" if more else taken
+    return settings.taking(taken, reads), choose.told(name, why + more, known)
 
 
 def _averages(model: Any, settings: TeacherRecipe, *, fitted: bool) -> bool:
