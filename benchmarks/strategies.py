@@ -67,6 +67,8 @@ def main() -> None:
     ways = [way for way in WAYS if all(key(case, way) in found for case in cases)]
     lists = [f"--domains {' '.join(given.domains)}", f"--rows {' '.join(map(str, given.rows))}"]
     lists.append(f"--seeds {' '.join(map(str, given.seeds))}")
+    if len(ways) < len(WAYS):
+        lists.append("--ways " + " ".join(json.dumps(way) for way in ways))
     told = table([(case, {way: found[key(case, way)] for way in ways}, chosen(case, ways)) for case in cases])
     ledger.record("Choosing a strategy", f"python benchmarks/strategies.py {' '.join(lists)}", told)
 
