@@ -12,6 +12,7 @@ from tutelage.recipe_training import LabelRecipe
 StrategyName = Literal[
     "full", "last-n", "head", "gradual", "bitfit", "lora", "dora", "adalora", "ia3", "adapter", "few-shot", "auto"
 ]
+ReadsName = Literal["own", "mean", "auto"]
 # Peak learning rates where the recipe gives none: the fewer weights learn, the further each may go. Starting points
 # within the ranges of the papers (docs/guide/teachers.md), not tuned.
 _RATES: dict[str, float] = {
@@ -63,6 +64,12 @@ class TeacherRecipe(LabelRecipe):
         description="which weights learn, and from what; auto: by the number of labels, the model and the "
         "memory: docs/guide/teachers.md",
     )
+    reads: ReadsName = Field(
+        "auto",
+        description="what the head reads of a text: own: what the architecture gives it (of BERT the first token); "
+        "mean: the mean of all tokens, by one more layer; auto: mean with few-shot and where `strategy: auto` says so, "
+        "if that can be; else own",
+    )
     layers: Count | None = Field(None, description="with `strategy: last-n`: how many of the last layers learn")
     epochs: Count = Field(2, description="passes over the training data")
     learning_rate: Positive = Field(
@@ -109,6 +116,12 @@ class TeacherRecipe(LabelRecipe):
         return self
 
     @model_validator(mode="after")
+    def _changes_what_is_read(self) -> TeacherRecipe:
+        if self.reads == "mean" and self.fine_tune is False:
+            raise ValueError("`reads: mean` changes what the head learns from, which `fine_tune: false` forbids")
+        return self
+
+    @model_validator(mode="after")
     def _has_one_list(self) -> TeacherRecipe:
         if self.models is not None and self.model != type(self).model_fields["model"].default:
             raise ValueError("give either `model` or `models`, not both")
@@ -140,9 +153,13 @@ class TeacherRecipe(LabelRecipe):
             raise ValueError(f"`layers` belongs to `strategy: last-n`; the strategy is {self.strategy}")
         return self
 
-    def taking(self, strategy: StrategyName) -> TeacherRecipe:
+    def identity(self) -> dict[str, Any]:
+        """All that makes the teacher, but its first task: what was added later stands here only where it is used."""
+        return self.model_dump(exclude={"first", *(["reads"] if self.reads == "auto" else [])})
+
+    def taking(self, strategy: StrategyName, reads: ReadsName) -> TeacherRecipe:
         """The same with a strategy in place of `auto`, at its own learning rate where no other than the default was
         given."""
         default: float = type(self).model_fields["learning_rate"].default
         rate = _RATES.get(strategy, default) if self.learning_rate == default else self.learning_rate
-        return self.model_copy(update={"strategy": strategy, "learning_rate": rate})
+        return self.model_copy(update={"strategy": strategy, "reads": reads, "learning_rate": rate})
