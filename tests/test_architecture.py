@@ -52,6 +52,7 @@ COMPOSERS = {
         "proof",
         "refuse",
         "teachers",
+        "voices",
         "first_task",
         "gather",
         "beginning",

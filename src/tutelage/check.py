@@ -218,7 +218,7 @@ def _estimate(
     seconds = {
         "first task": several * before,
         "teacher": several * (once + recipe.teacher.epochs * epoch * teacher.training),
-        "signals": (read + unlabelled) * teacher.reading,
+        "signals": (read + unlabelled) * teacher.reading * (several if recipe.teacher.combine == "all" else 1),
         "student": settings.epochs * (labelled + unlabelled) * student.training,
         "control": settings.epochs * labelled * student.training if settings.control else 0.0,
         "evaluation": _EVALUATION + judged * (teacher.reading + 2 * student.reading),

@@ -28,7 +28,7 @@ from tutelage.folder import RunFolder
 from tutelage.progress import Logged, Progress
 from tutelage.recipe import Recipe, StudentRecipe
 from tutelage.recipe_data import DataRecipe
-from tutelage.recipe_teacher import FirstRecipe, TeacherRecipe
+from tutelage.recipe_teacher import AROUND, FirstRecipe, TeacherRecipe
 from tutelage.tasks import Task
 from tutelage.teacher import fine_tune, load
 
@@ -102,7 +102,7 @@ class FirstTask:
 
     def name(self, model: str) -> str:
         """What names a model that learned it."""
-        settings = settings_of(self.recipe.teacher, self.first).model_dump(exclude={"first"})
+        settings = settings_of(self.recipe.teacher, self.first).model_dump(exclude={"first", *AROUND})
         return storage.fingerprint_of(
             "first", self.corpus.fingerprint, settings, load.identity(model), vars(self.reading), self.recipe.seed
         )

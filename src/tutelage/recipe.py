@@ -182,6 +182,20 @@ class Recipe(Part):
         return self
 
     @model_validator(mode="after")
+    def _hears_no_label_again(self) -> Recipe:
+        if self.teacher.wide and self.data.group:
+            raise ValueError(
+                "`teacher.wide` learns labels and answers each text by those of others, but does not know which rows "
+                "`data.group` holds together: leave out one of them"
+            )
+        if self.teacher.wide and self.student.augment:
+            raise ValueError(
+                "`teacher.wide` has learned the labels of the texts that `student.augment` changes, and would only "
+                "repeat them to the copies: leave out one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _draws_in_one_way(self) -> Recipe:
         if self.student.curriculum and self.data.draws_unevenly:
             raise ValueError(

@@ -27,6 +27,8 @@ _RATES: dict[str, float] = {
 }
 # What learns from pairs of texts takes no notice of these, which say how an answer follows from a label.
 OF_LABELS = ("label_smoothing", "focal", "mixup", "r_drop", "fgm", "freelb", "until")
+# What is chosen among teachers, and what speaks beside one: how a single teacher is made does not depend on it.
+AROUND = ("combine", "wide")
 # Epochs at most for a teacher that is to reach a level.
 _MOST_EPOCHS = 10
 # Strategies known by name that no folder could deliver.
@@ -54,6 +56,16 @@ class TeacherRecipe(LabelRecipe):
     model: str = Field("minilm", description="'minilm' (packaged), a local folder, or a hub id")
     models: Annotated[list[Name], Field(min_length=2)] | None = Field(
         None, description="several of these: each is made ready, and the one that teaches most is taken; null: `model`"
+    )
+    combine: Literal["best", "all"] = Field(
+        "best",
+        description="with `models`: best takes the one that teaches most; all: students hear the weighted sum of all, "
+        "while layers and the measure of what is kept come from the one of least validation loss",
+    )
+    wide: Literal["auto"] | bool = Field(
+        False,
+        description="let a linear model of words and pairs, which learned the labels, speak beside the teacher: "
+        "students hear both, the teacher itself stays as it is; auto: where validation gains",
     )
     fine_tune: Literal["auto"] | bool = Field(
         "auto", description="auto: train unless the model already has a head for exactly these labels"
@@ -114,6 +126,8 @@ class TeacherRecipe(LabelRecipe):
             raise ValueError("give either `model` or `models`, not both")
         if self.models is not None and len(set(self.models)) < len(self.models):
             raise ValueError("`models` names a model twice")
+        if self.models is None and self.combine != "best":
+            raise ValueError("`combine: all` would do nothing without `models`: give several, or leave it out")
         return self
 
     @model_validator(mode="after")
@@ -139,6 +153,11 @@ class TeacherRecipe(LabelRecipe):
         if self.strategy != "last-n" and self.layers is not None:
             raise ValueError(f"`layers` belongs to `strategy: last-n`; the strategy is {self.strategy}")
         return self
+
+    def alone(self) -> TeacherRecipe:
+        """How one teacher learns its own task. After a first task it always does, whatever the model knew before."""
+        given = {"first": None, **{key: type(self).model_fields[key].default for key in AROUND}}
+        return self.model_copy(update={**given, "fine_tune": True} if self.first else given)
 
     def taking(self, strategy: StrategyName) -> TeacherRecipe:
         """The same with a strategy in place of `auto`, at its own learning rate where no other than the default was

@@ -27,7 +27,7 @@ from tutelage.first_task import FirstTask
 from tutelage.folder import CHOOSING, RunFolder
 from tutelage.progress import Logged, Silent
 from tutelage.recipe import Recipe, StudentRecipe
-from tutelage.recipe_teacher import TeacherRecipe
+from tutelage.recipe_teacher import AROUND, TeacherRecipe
 from tutelage.student import balance, distil
 from tutelage.student.linear import Array
 from tutelage.teacher import fine_tune, load, strategies
@@ -41,7 +41,7 @@ class Candidate:
 
     model: str
     taught: Array
-    """Label losses of a linear model that it taught (N,)."""
+    """Label losses of a linear model that it taught (N,), NaN where it taught none."""
     own: Array
     """Its own label losses, calibrated (N,)."""
     score: float
@@ -87,7 +87,7 @@ class School:
                 network,
                 self.corpus,
                 # After a first task it always learns its own, whatever the model knew before.
-                settings.model_copy(update={"first": None, "fine_tune": True}) if settings.first else settings,
+                settings.alone(),
                 fitted=fitted,
                 seed=self.recipe.seed,
                 folder=self.folder.training / stage,
@@ -119,13 +119,8 @@ class School:
             for choice in found["choices"]:
                 self.progress.say(f"Strategy of the teacher: {choice['taken']}, for {choice['why']}.")
             return settings.taking(found["taken"] or "full")
-        self._forget(choosing)
+        self.folder.forget(choosing)
         return settings
-
-    def _forget(self, choosing: str) -> None:
-        """What was chosen for another recipe in the same folder is not told of this one."""
-        if self.folder.kept(choosing):
-            self.folder.finish(choosing, "given", started=time.monotonic(), choices=[])
 
     def _fingerprint(self, settings: TeacherRecipe) -> str:
         place = load.identity(settings.model)
@@ -133,7 +128,7 @@ class School:
         first = [self._first.name(settings.model)] if self._first else []
         return storage.fingerprint_of(
             self.corpus.fingerprint,
-            settings.model_dump(exclude={"first"}),
+            settings.model_dump(exclude={"first", *AROUND}),
             place,
             vars(self.reading),
             self.recipe.seed,
@@ -166,16 +161,18 @@ class School:
         return network, fitted
 
     def _best(self, several: list[TeacherRecipe]) -> str:
-        """The teacher that teaches most, in the teacher's place; returns its fingerprint."""
-        name = storage.fingerprint_of("best of", [self._fingerprint(settings) for settings in several])
-        kept = self.folder.done("teacher", name, self.folder.teacher)
+        """The teacher that teaches most, or the best of all that speak, in its place; returns its fingerprint."""
+        together = self.recipe.teacher.combine == "all"
+        made = [self._fingerprint(settings) for settings in several]
+        name = storage.fingerprint_of("all of" if together else "best of", made)
+        places = self.folder.candidates(len(several))
+        kept = self.folder.done("teacher", name, self.folder.teacher, *(places if together else []))
         if kept is None:
-            self._forget(f"{CHOOSING}teacher")
+            self.folder.forget(f"{CHOOSING}teacher")
             for settings in several:
                 # What cannot be is said before the first is trained.
                 self._start(settings.model)
             stages = [f"teacher {number}" for number in range(1, len(several) + 1)]
-            places = [self.folder.teachers / str(number) for number in range(1, len(several) + 1)]
             for settings, stage, place in zip(several, stages, places, strict=True):
                 self.progress.say(f"{stage}: {settings.model}")
                 self._made(settings, stage, place)
@@ -183,9 +180,9 @@ class School:
             with self.progress.bar("Comparing teachers", len(several)) as bar:
                 candidates = []
                 for settings, place in zip(several, places, strict=True):
-                    candidates.append(self._judged(settings.model, self._load(place)))
+                    candidates.append(self._judged(settings.model, self._load(place), teaches=not together))
                     bar.advance()
-            best, choice = choose(candidates, self.corpus.task.headline.title)
+            best, choice = (foremost if together else choose)(candidates, self.corpus.task.headline.title)
             with storage.whole_folder(self.folder.teacher) as partial:
                 shutil.copytree(places[best], partial, dirs_exist_ok=True)
             before = self.folder.kept(stages[best])
@@ -193,20 +190,26 @@ class School:
             choices = [choice, *chosen, *before.pop("choices", [])]
             # A search goes by what making this teacher took.
             began -= self.folder.times()[stages[best]]
-            kept = self.folder.finish("teacher", name, started=began, **before, choices=choices)
+            kept = self.folder.finish("teacher", name, started=began, **{**before, "choices": choices, "best": best})
         return name
 
-    def _judged(self, model: str, network: Network) -> Candidate:
+    def _judged(self, model: str, network: Network, *, teaches: bool = True) -> Candidate:
+        """Without `teaches`, the lesson is left out, and what it was worth is not known."""
+        validation = self.corpus["validation"]
+        outputs = network.outputs(network.tokenize(validation.texts())).astype(np.float64)
+        own = supervised.calibrated(network, outputs, validation.targets)[1]
+        score = network.task.headline.compute(network.task.predict(outputs), validation.targets)
+        return Candidate(model, self._lesson(network) if teaches else np.full(len(own), np.nan), own, score)
+
+    def _lesson(self, network: Network) -> Array:
+        """Validation losses (N,) of a linear model that a teacher taught."""
         rows, validation = [self.corpus["train"]], self.corpus["validation"]
         wanted = Recording(network.task.width, ())
         told = recording.record(network, rows, wanted, folder=self.folder.signals, progress=Silent())
         transfer = distil.transfer_set(network, rows, told)
         alone = balance.ALONE
         taught = balance.screen(network, transfer, told, validation, StudentRecipe(), among=[alone], progress=Silent())
-        outputs = network.outputs(network.tokenize(validation.texts())).astype(np.float64)
-        own = supervised.calibrated(network, outputs, validation.targets)[1]
-        score = network.task.headline.compute(network.task.predict(outputs), validation.targets)
-        return Candidate(model, taught[alone.name], own, score)
+        return taught[alone.name]
 
 
 def choose(candidates: list[Candidate], metric: str) -> tuple[int, dict[str, Any]]:
@@ -229,5 +232,21 @@ def choose(candidates: list[Candidate], metric: str) -> tuple[int, dict[str, Any
             "score": [one.score for one in candidates],
             "gain": gain,
             "standard_error": error,
+        },
+    }
+
+
+def foremost(candidates: list[Candidate], metric: str) -> tuple[int, dict[str, Any]]:
+    """Which of several that speak together gives its layers and is what students are measured by, and why."""
+    best = min(range(len(candidates)), key=lambda number: float(candidates[number].own.mean()))
+    told = [f"{one.model} {one.own.mean():.4f} ({metric.lower()} {one.score:.4f})" for one in candidates]
+    return best, {
+        "what": "teacher",
+        "taken": candidates[best].model,
+        "why": "students hear all; its layers, and what is kept, are those of the one with the least validation loss: "
+        + ", ".join(told),
+        "figures": {
+            "own": [float(one.own.mean()) for one in candidates],
+            "score": [one.score for one in candidates],
         },
     }

@@ -14,6 +14,7 @@ from tutelage.artifacts.corpus import Corpus, Split
 from tutelage.artifacts.measurements import LearningCurve
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.signals import Recording, Signals
+from tutelage.artifacts.voice import Voice
 from tutelage.beginning import Beginning
 from tutelage.bundle.limits import Limits
 from tutelage.bundle.predict import Bundle, load
@@ -88,11 +89,16 @@ class Workshop:
         teacher_name: str,
         progress: Logged,
         threads: int,
+        *,
+        voices: Sequence[Voice] = (),
     ) -> None:
+        """`voices` are what speaks with the teacher: students hear all of them."""
         self.recipe, self.folder, self.corpus = recipe, folder, corpus
-        self.teacher, self.teacher_name = teacher, teacher_name
+        self.teacher, self.voices = teacher, voices
+        spoken = [voice.name for voice in voices]
+        self.teacher_name = storage.fingerprint_of(teacher_name, spoken) if spoken else teacher_name
         self.progress, self.threads = progress, threads
-        self.gathering = Gathering(recipe, folder, corpus, teacher, teacher_name, progress)
+        self.gathering = Gathering(recipe, folder, corpus, teacher, self.teacher_name, progress)
         self._splits: list[Split] | None = None
         self._heard: Signals | None = None
         self._transfers: dict[tuple[str, bool], Transfer] = {}
@@ -150,7 +156,9 @@ class Workshop:
 
     def _record(self, wanted: Recording, splits: list[Split]) -> Signals:
         wanted = replace(wanted, precision=self.recipe.teacher.precision)
-        return recording.record(self.teacher, splits, wanted, folder=self.folder.signals, progress=self.progress)
+        return recording.record(
+            self.teacher, splits, wanted, folder=self.folder.signals, progress=self.progress, voices=self.voices
+        )
 
     def make(self, settings: StudentRecipe, shape: Shape, bench: Bench, **more: Any) -> Made:
         """A student of some shape, distilled, widened and compressed; whatever is already there is not done again."""
