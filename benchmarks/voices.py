@@ -93,8 +93,9 @@ def one(domain: str, seed: int, given: argparse.Namespace, terminal: Terminal) -
         return record
 
 
-def of_domain(domain: str, seed: int, rows: int, unlabelled: int, folder: Path, terminal: Terminal) -> dict[str, Any]:
+def of_domain(domain: str, given: argparse.Namespace, folder: Path, terminal: Terminal, *, seed: int) -> dict[str, Any]:
     """A recipe of so many labelled and unlabelled sentences."""
+    rows, unlabelled = given.rows, given.unlabelled
     rated = [row for row in vader.rows(domain, vader.fetch(terminal)) if row.rating != 0]
     rated.sort(key=lambda row: hashlib.sha256(row.text.encode()).digest())
     rest, test = rated[: -grid.TEST], rated[-grid.TEST :]
@@ -123,7 +124,7 @@ def right_of_told(workshop: Workshop) -> str:
     test = workshop.corpus["test"]
     tokens = workshop.teacher.tokenize(test.texts())
     said: Any = workshop.teacher.outputs(tokens)
-    for voice in workshop.voices:
+    for voice in workshop.speaker.voices:
         said = voice.said(test.texts(), test.keys, tokens, said)
     return "".join("1" if ok else "0" for ok in said.argmax(1) == test.targets)
 

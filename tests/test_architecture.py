@@ -53,6 +53,7 @@ COMPOSERS = {
         "refuse",
         "teachers",
         "voices",
+        "assistant",
         "first_task",
         "gather",
         "beginning",

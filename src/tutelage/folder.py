@@ -30,9 +30,15 @@ WIDE = "teacher wide"
 """The stage in which a linear part beside the teacher is chosen."""
 POOL = "teachers together"
 """The stage in which several teachers are weighed against each other."""
+ASSISTANT = "assistant"
+"""The stage of a student that teaches another."""
+JUDGED = f"{ASSISTANT} judged"
+BALANCING = f"balance of the {ASSISTANT}"
+"""Those in which it is said what that one kept, and how it learned."""
 # A search leaves stages of its own for every student that it tried.
 _COMPARED = ("teacher", "student", "control")
-_DECIDING = (f"{CHOOSING}teacher", "teacher", POOL, WIDE, "texts", "balance", "student", "compress")
+_OF_TEACHERS = (f"{CHOOSING}teacher", "teacher", POOL, WIDE)
+_DECIDING = (*_OF_TEACHERS, "texts", BALANCING, JUDGED, "balance", "student", "compress")
 
 
 class RunFolder:
@@ -51,6 +57,7 @@ class RunFolder:
         self.teachers = path / _INSIDE / "teachers"
         self.first = path / _INSIDE / "first"
         self.beside = path / _INSIDE / "beside"
+        self.assistant = path / _INSIDE / "assistant"
         self.teacher = path / "teacher"
         self.signals = path / "signals"
         self.student = path / "student"

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from tutelage import gather, proof, refuse, storage
+from tutelage import assistant, gather, proof, refuse, storage
 from tutelage import recipe as recipes
 from tutelage.artifacts.corpus import Corpus
 from tutelage.artifacts.measurements import Measurements, Search
@@ -139,7 +139,8 @@ class _Story:
         name, teacher = school.teacher()
         voices = Choir(self.recipe, self.folder, corpus, teacher, name, self.progress).voices()
         threads = torch.get_num_threads()
-        return Workshop(self.recipe, self.folder, corpus, teacher, name, self.progress, threads, voices=voices)
+        made = Workshop(self.recipe, self.folder, corpus, teacher, name, self.progress, threads, voices=voices)
+        return assistant.follow(made)
 
     def _check(self, corpus: Corpus) -> Callable[[Network], None]:
         """Raises before a teacher is trained when the student cannot be made from it."""
@@ -160,6 +161,7 @@ class _Story:
         shape = build.choose(settings, teacher.model.config)
         matching.check(settings, shape, teacher.model)
         ladder.check(settings, teacher.model)
+        assistant.check(settings, teacher.model)
         return shape
 
     def _student(self, workshop: Workshop) -> tuple[Made, Search | None]:

@@ -114,9 +114,25 @@ class StudentRecipe(ShapeRecipe, TransferRecipe, MatchingRecipe, TrainingRecipe)
                 raise ValueError(
                     f"{' and '.join(alone)} would do nothing without `{partner}`: give it, or leave them out"
                 )
-        for problem in misfits(self):
+        for problem in [*misfits(self), *self._unassisted()]:
             raise ValueError(problem)
         return self
+
+    def _unassisted(self) -> list[str]:
+        """What does not go together with an assistant."""
+        if self.assistant is None:
+            return []
+        found = []
+        if self.searches:
+            found.append("a goal tries students of several sizes: `assistant` belongs to a `size` or shape")
+        if isinstance(self.layer_map, list) or self.relation_layer:
+            found.append(
+                "`layer_map` with numbers and `relation_layer` name layers of one teacher, and with `assistant` there "
+                "are two: take `layer_map: uniform` or `last`, and leave out `relation_layer`"
+            )
+        if self.stages and self.assistant.epochs:
+            found.append("`stages` say how many epochs there are: leave out `assistant.epochs`")
+        return found
 
     def training(self) -> StudentRecipe:
         """What one student's training depends on: neither the goal nor whether there is a control."""

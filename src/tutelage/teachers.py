@@ -32,7 +32,9 @@ from tutelage.student import balance, distil
 from tutelage.student.linear import Array
 from tutelage.teacher import fine_tune, load, strategies
 from tutelage.teacher import signals as recording
+from tutelage.teacher.strategies.base import History
 from tutelage.training import supervised, until
+from tutelage.training.epochs import Epochs
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,15 @@ class Candidate:
     """Its own label losses, calibrated (N,)."""
     score: float
     """Its own headline score."""
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A teacher that may be taken, and where it is."""
+
+    title: str
+    stage: str
+    place: Path
 
 
 @dataclass(frozen=True)
@@ -66,10 +77,11 @@ class School:
         if self._first is not None:
             # Whatever is wrong with its rows is said before anything is trained.
             _ = self._first.corpus
-        if settings.models is None:
+        names = settings.models or [settings.model]
+        if len(names) == 1 and settings.candidates is None:
             name = self._made(settings, "teacher", place)
         else:
-            name = self._best([settings.model_copy(update={"model": m, "models": None}) for m in settings.models])
+            name = self._best([settings.model_copy(update={"model": one, "models": None}) for one in names])
         return name, self._load(place)
 
     def _load(self, place: Path) -> Network:
@@ -81,25 +93,46 @@ class School:
         name = self._fingerprint(settings)
         kept = self.folder.done(stage, name, place)
         if kept is None:
-            network, fitted, choices = self._ready(settings, stage)
-            started = time.monotonic()
-            history = fine_tune.fine_tune(
-                network,
-                self.corpus,
-                # After a first task it always learns its own, whatever the model knew before.
-                settings.alone(),
-                fitted=fitted,
-                seed=self.recipe.seed,
-                folder=self.folder.training / stage,
-                progress=self.progress,
-            )
+            network, history, choices, started = self._trained(settings, stage)
             network.save(place)
-            told = until.told(until.goal(settings.until, self.corpus.task), history, epochs=settings.epochs)
-            choices += told.pop("choices", [])
-            kept = self.folder.finish(stage, name, started=started, history=history, choices=choices, **told)
+            kept = self._finished(settings, stage, name, history, choices, started=started)
         for warning in kept.get("warnings", []):
             self.progress.warn(warning)
         return name
+
+    def _trained(
+        self, settings: TeacherRecipe, stage: str, epochs: Epochs | None = None, *, quiet: bool = False
+    ) -> tuple[Network, History, list[dict[str, Any]], float]:
+        """A network that was trained, what was noted of every epoch, what was decided for it, and when it began."""
+        network, fitted, choices = self._ready(settings, stage)
+        started = time.monotonic()
+        history = fine_tune.fine_tune(
+            network,
+            self.corpus,
+            settings.alone(),
+            fitted=fitted,
+            seed=self.recipe.seed,
+            folder=self.folder.training / stage,
+            progress=Silent() if quiet else self.progress,
+            epochs=epochs,
+        )
+        return network, history, choices, started
+
+    def _finished(
+        self,
+        settings: TeacherRecipe,
+        stage: str,
+        name: str,
+        history: History,
+        choices: list[dict[str, Any]],
+        *,
+        started: float,
+        **more: Any,
+    ) -> dict[str, Any]:
+        """Note that a teacher is made, and what became of the level that it was to reach."""
+        told = until.told(until.goal(settings.until, self.corpus.task), history, epochs=settings.epochs)
+        choices = [*choices, *told.pop("choices", [])]
+        return self.folder.finish(stage, name, started=started, history=history, choices=choices, **told, **more)
 
     def _settled(self, settings: TeacherRecipe, stage: str) -> TeacherRecipe:
         """With a strategy in place of `auto`. Chosen once: another time there may be less memory free."""
@@ -162,36 +195,71 @@ class School:
 
     def _best(self, several: list[TeacherRecipe]) -> str:
         """The teacher that teaches most, or the best of all that speak, in its place; returns its fingerprint."""
-        together = self.recipe.teacher.combine == "all"
-        made = [self._fingerprint(settings) for settings in several]
-        name = storage.fingerprint_of("all of" if together else "best of", made)
-        places = self.folder.candidates(len(several))
-        kept = self.folder.done("teacher", name, self.folder.teacher, *(places if together else []))
-        if kept is None:
-            self.folder.forget(f"{CHOOSING}teacher")
-            for settings in several:
-                # What cannot be is said before the first is trained.
-                self._start(settings.model)
-            stages = [f"teacher {number}" for number in range(1, len(several) + 1)]
-            for settings, stage, place in zip(several, stages, places, strict=True):
-                self.progress.say(f"{stage}: {settings.model}")
-                self._made(settings, stage, place)
-            began = time.monotonic()
-            with self.progress.bar("Comparing teachers", len(several)) as bar:
-                candidates = []
-                for settings, place in zip(several, places, strict=True):
-                    candidates.append(self._judged(settings.model, self._load(place), teaches=not together))
-                    bar.advance()
-            best, choice = (foremost if together else choose)(candidates, self.corpus.task.headline.title)
-            with storage.whole_folder(self.folder.teacher) as partial:
-                shutil.copytree(places[best], partial, dirs_exist_ok=True)
-            before = self.folder.kept(stages[best])
-            chosen = self.folder.kept(f"{CHOOSING}{stages[best]}").get("choices", [])
-            choices = [choice, *chosen, *before.pop("choices", [])]
-            # A search goes by what making this teacher took.
-            began -= self.folder.times()[stages[best]]
-            kept = self.folder.finish("teacher", name, started=began, **{**before, "choices": choices, "best": best})
+        settings = self.recipe.teacher
+        together = settings.combine == "all"
+        asked = [*(["epochs"] if settings.candidates else []), "all of" if together else "best of"]
+        name = storage.fingerprint_of(*asked, [self._fingerprint(one) for one in several])
+        kept = self.folder.done("teacher", name, self.folder.teacher)
+        if kept is not None and not (together and self._gone(kept["names"])):
+            return name
+        self.folder.forget(f"{CHOOSING}teacher")
+        for one in several:
+            # What cannot be is said before the first is trained.
+            self._start(one.model)
+        made = self._epochs(several[0]) if settings.candidates else self._each(several)
+        began = time.monotonic()
+        with self.progress.bar("Comparing teachers", len(made)) as bar:
+            candidates = []
+            for each in made:
+                candidates.append(self._judged(each.title, self._load(each.place), teaches=not together))
+                bar.advance()
+        best, choice = (foremost if together else choose)(candidates, self.corpus.task.headline.title)
+        with storage.whole_folder(self.folder.teacher) as partial:
+            shutil.copytree(made[best].place, partial, dirs_exist_ok=True)
+        stage = made[best].stage
+        before = self.folder.kept(stage)
+        chosen = self.folder.kept(f"{CHOOSING}{stage}").get("choices", [])
+        choices = [choice, *chosen, *before.pop("choices", [])]
+        # A search goes by what making this teacher took.
+        began -= self.folder.times()[stage]
+        names = [one.title for one in made]
+        more = {**before, "choices": choices, "names": names, "best": best}
+        self.folder.finish("teacher", name, started=began, **more)
         return name
+
+    def _gone(self, names: list[str]) -> bool:
+        """Whether one of the teachers that are to speak together is not there any more."""
+        return not all(place.exists() for place in self.folder.candidates(len(names)))
+
+    def _each(self, several: list[TeacherRecipe]) -> list[_Made]:
+        """Each of several models as a teacher."""
+        made = []
+        for number, place in enumerate(self.folder.candidates(len(several)), start=1):
+            settings, stage = several[number - 1], f"teacher {number}"
+            self.progress.say(f"{stage}: {settings.model}")
+            self._made(settings, stage, place)
+            made.append(_Made(settings.model, stage, place))
+        return made
+
+    def _epochs(self, settings: TeacherRecipe) -> list[_Made]:
+        """One model as a teacher after every epoch; one that is not trained is all there is."""
+        stage, name = "teacher epochs", storage.fingerprint_of("epochs", self._fingerprint(settings))
+        kept = self.folder.done(stage, name)
+        if kept is None or self._gone(kept["names"]):
+            network, history, choices, started = self._trained(settings, stage, Epochs(self._kept(stage)))
+            names = [f"{settings.model} after epoch {int(epoch['epoch'])}" for epoch in history] or [settings.model]
+            for number, place in enumerate(self.folder.candidates(len(names)), start=1):
+                if history:
+                    network, *_ = self._trained(settings, stage, Epochs(self._kept(stage), number), quiet=True)
+                network.save(place)
+            kept = self._finished(settings, stage, name, history, choices, started=started, names=names)
+        for warning in kept.get("warnings", []):
+            self.progress.warn(warning)
+        places = self.folder.candidates(len(kept["names"]))
+        return [_Made(title, stage, place) for title, place in zip(kept["names"], places, strict=True)]
+
+    def _kept(self, stage: str) -> Path:
+        return self.folder.training / stage / "epochs"
 
     def _judged(self, model: str, network: Network, *, teaches: bool = True) -> Candidate:
         """Without `teaches`, the lesson is left out, and what it was worth is not known."""
@@ -214,6 +282,8 @@ class School:
 
 def choose(candidates: list[Candidate], metric: str) -> tuple[int, dict[str, Any]]:
     """Which candidate teaches most, and why."""
+    if len(candidates) == 1:
+        return foremost(candidates, metric)
     order = sorted(range(len(candidates)), key=lambda number: float(candidates[number].taught.mean()))
     best, second = candidates[order[0]], candidates[order[1]]
     gain, error = balance.better(best.taught, second.taught)

@@ -47,16 +47,17 @@ class Choir:
     def _pool(self) -> Pool | None:
         """All teachers, where all are to speak, weighed on validation."""
         settings, folder = self.recipe.teacher, self.folder
-        if settings.combine != "all" or settings.models is None:
+        made = folder.kept("teacher")
+        if settings.combine != "all" or len(made["names"]) == 1:
             folder.forget(POOL)
             return None
-        best, places = folder.kept("teacher")["best"], folder.candidates(len(settings.models))
+        best, places = made["best"], folder.candidates(len(made["names"]))
         others = tuple(place for number, place in enumerate(places) if number != best)
         name = storage.fingerprint_of(POOL, self.teacher_name)
         kept = folder.done(POOL, name, *others)
         if kept is None:
             started = time.monotonic()
-            names = [settings.models[best], *(m for number, m in enumerate(settings.models) if number != best)]
+            names = [made["names"][best], *(title for number, title in enumerate(made["names"]) if number != best)]
             weights, choice = self._weighed(names, others)
             kept = folder.finish(POOL, name, started=started, weights=weights, choices=[choice])
         spoken = storage.fingerprint_of(name, kept["weights"])

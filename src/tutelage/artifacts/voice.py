@@ -1,4 +1,4 @@
-"""What speaks beside a teacher: students hear both, while the teacher itself stays what it is."""
+"""Who tells students what they learn, and what speaks beside a teacher while the teacher itself stays what it is."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tutelage import storage
+from tutelage.artifacts.network import Network
 from tutelage.artifacts.tokens import Tokens
 from tutelage.artifacts.wide import features
 from tutelage.tasks import Array
@@ -92,6 +93,20 @@ class Beside(Voice):
             )
             buckets = int(file.metadata()["buckets"])
         return cls(storage.sha256_of(folder / FILE)[:32], table, bias, float(deep), buckets, keys, answers)
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """Who tells students what they learn."""
+
+    network: Network
+    name: str
+    """Changes with whatever it says depends on."""
+    signals: Path
+    """Where what it says is recorded."""
+    voices: Sequence[Voice] = ()
+    """What speaks with it."""
+    stage: str = "signals"
 
 
 def halves(keys: NDArray[np.void]) -> NDArray[np.uint64]:
