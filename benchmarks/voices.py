@@ -1,4 +1,5 @@
-"""What it is worth that students hear more than one teacher says: a linear part beside it, or several at once.
+"""What it is worth that students hear more, or somebody else, than one teacher: a linear part beside it, several at
+once, the epoch that teaches most, or an assistant.
 
 For each (domain, seed) the same students learn from the same texts; what differs is what they are told.
 
@@ -27,12 +28,19 @@ from tutelage.student.build import Shape
 from tutelage.workshop import Workshop
 
 SHAPES = {"narrow": Shape(2, 128, 4, 512), "one": Shape(1, 384, 12, 1536), "two": Shape(2, 384, 12, 384)}
+_FIVE = {"epochs": 5, "patience": None}
+# What each changes in the recipe's teacher; whatever says how long it learns makes one of its own.
 WAYS: dict[str, dict[str, Any]] = {
     "the teacher alone": {},
     "with a linear part": {"wide": "auto"},
     "three teachers": {"combine": "all"},
     "three teachers, with a linear part": {"combine": "all", "wide": "auto"},
+    "five epochs": _FIVE,
+    "five epochs, the one that teaches most": {**_FIVE, "candidates": "epochs"},
+    "five epochs, all of them": {**_FIVE, "candidates": "epochs", "combine": "all"},
+    "an assistant": {},
 }
+_STUDENT: dict[str, dict[str, Any]] = {"an assistant": {"assistant": {"size": "medium"}}}
 _TEACHERS = 3
 
 
@@ -71,7 +79,7 @@ def one(domain: str, seed: int, given: argparse.Namespace, terminal: Terminal) -
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         recipe = of_domain(domain, given, folder, terminal, seed=seed)
-        several = any("combine" in WAYS[way] for way in given.ways)
+        several = any(takes_all(WAYS[way]) for way in given.ways)
         places = []
         for number in range(_TEACHERS if several else 1):
             place = folder / f"teacher {number}"
@@ -82,15 +90,25 @@ def one(domain: str, seed: int, given: argparse.Namespace, terminal: Terminal) -
             places.append(str(place / "teacher"))
         record: dict[str, Any] = {"ways": {}}
         for way in given.ways:
-            teacher = {"fine_tune": False, **WAYS[way]}
-            teacher |= {"models": places} if "combine" in teacher else {"model": places[0]}
-            workshop = grid.workshop({**recipe, "teacher": teacher, "output": str(folder / "run")})
+            teacher = {**WAYS[way]}
+            if "epochs" in teacher:
+                teacher["model"] = "minilm"
+            else:
+                teacher |= {"fine_tune": False}
+                teacher |= {"models": places} if takes_all(teacher) else {"model": places[0]}
+            asked = {**recipe, "teacher": teacher, "student": {**recipe["student"], **_STUDENT.get(way, {})}}
+            workshop = grid.workshop({**asked, "output": str(folder / "run")})
             record["ways"][way] = {
                 "told": right_of_told(workshop),
                 "choices": [choice for choice in workshop.folder.choices() if choice["what"] != "strategy"],
                 "students": {student: learned(workshop, SHAPES[student], seed, folder) for student in given.students},
             }
         return record
+
+
+def takes_all(teacher: dict[str, Any]) -> bool:
+    """Whether a way needs several models."""
+    return "combine" in teacher and "epochs" not in teacher
 
 
 def of_domain(domain: str, given: argparse.Namespace, folder: Path, terminal: Terminal, *, seed: int) -> dict[str, Any]:
@@ -122,8 +140,9 @@ def of_domain(domain: str, given: argparse.Namespace, folder: Path, terminal: Te
 def right_of_told(workshop: Workshop) -> str:
     """1 for each test row that what students are told would answer rightly."""
     test = workshop.corpus["test"]
-    tokens = workshop.teacher.tokenize(test.texts())
-    said: Any = workshop.teacher.outputs(tokens)
+    who = workshop.speaker.network
+    tokens = who.tokenize(test.texts())
+    said: Any = who.outputs(tokens)
     for voice in workshop.speaker.voices:
         said = voice.said(test.texts(), test.keys, tokens, said)
     return "".join("1" if ok else "0" for ok in said.argmax(1) == test.targets)
@@ -185,8 +204,8 @@ def table(records: list[dict[str, Any]], given: argparse.Namespace) -> list[str]
     heads = [f"{student}{', wide' if part == 'wide' else ''}" for student in given.students for part in ("", "wide")]
     return [
         f"Accuracy in % on {grid.TEST} test rows (one standard error: about 1 point). Teachers: MiniLM, fine-tuned on",
-        f"{given.rows:,} rows with other seeds; students learn from these and {given.unlabelled:,} unlabelled texts.",
-        "*Told*: what students are told, on the test rows.",
+        f"{given.rows:,} rows for two epochs or five, with other seeds; students learn from these and",
+        f"{given.unlabelled:,} unlabelled texts. *Told*: what students are told, on the test rows.",
         "",
         f"| data | seed | students hear | told | {' | '.join(heads)} |",
         f"|---|---|---|---|{'---|' * len(heads)}",

@@ -168,6 +168,12 @@ def test_an_assistant_learns_first_and_then_teaches(reviews: Path, bert: Path, t
     np.testing.assert_array_equal(heard(last), alone)
 
 
+def test_what_an_assistant_will_take_is_reckoned(reviews: Path, bert: Path, tmp_path: Path) -> None:
+    given = recipe(reviews, bert, tmp_path / "run", student={"size": "small", "assistant": {"layers": 3}})
+    (time,) = [line for line in check.check(given) if line.startswith("time:")]
+    assert "assistant" in time
+
+
 @pytest.mark.parametrize("assistant", [{"layers": 4, "feed_forward": 64}, {"layers": 1}])
 def test_an_assistant_stands_in_between(reviews: Path, bert: Path, tmp_path: Path, assistant: dict[str, int]) -> None:
     given = recipe(reviews, bert, tmp_path / "run", student={"size": "small", "assistant": assistant})
