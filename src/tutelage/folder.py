@@ -135,9 +135,10 @@ class RunFolder:
         shutil.rmtree(self.training / stage, ignore_errors=True)
         return kept
 
-    def candidates(self, count: int) -> list[Path]:
-        """Where so many teachers are made, of which one is taken."""
-        return [self.teachers / str(number) for number in range(1, count + 1)]
+    def candidates(self, count: int, *, epochs: bool = False) -> list[Path]:
+        """Where so many teachers are made, of which one is taken; those of one model's epochs have their own place."""
+        place = self.teachers / "epochs" if epochs else self.teachers
+        return [place / str(number) for number in range(1, count + 1)]
 
     def forget(self, stage: str) -> None:
         """What was chosen in it for another recipe in the same folder is not told of this one."""

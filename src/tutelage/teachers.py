@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -200,7 +200,8 @@ class School:
         asked = [*(["epochs"] if settings.candidates else []), "all of" if together else "best of"]
         name = storage.fingerprint_of(*asked, [self._fingerprint(one) for one in several])
         kept = self.folder.done("teacher", name, self.folder.teacher)
-        if kept is not None and not (together and self._gone(kept["names"])):
+        # Those that speak together are read where they were made, and must still be the same there.
+        if kept is not None and not (together and kept["seals"] != _seals(self._places(len(kept["names"])))):
             return name
         self.folder.forget(f"{CHOOSING}teacher")
         for one in several:
@@ -223,18 +224,18 @@ class School:
         # A search goes by what making this teacher took.
         began -= self.folder.times()[stage]
         names = [one.title for one in made]
-        more = {**before, "choices": choices, "names": names, "best": best}
+        seals = _seals([one.place for one in made])
+        more = {**before, "choices": choices, "names": names, "best": best, "seals": seals}
         self.folder.finish("teacher", name, started=began, **more)
         return name
 
-    def _gone(self, names: list[str]) -> bool:
-        """Whether one of the teachers that are to speak together is not there any more."""
-        return not all(place.exists() for place in self.folder.candidates(len(names)))
+    def _places(self, count: int) -> list[Path]:
+        return self.folder.candidates(count, epochs=self.recipe.teacher.candidates is not None)
 
     def _each(self, several: list[TeacherRecipe]) -> list[_Made]:
         """Each of several models as a teacher."""
         made = []
-        for number, place in enumerate(self.folder.candidates(len(several)), start=1):
+        for number, place in enumerate(self._places(len(several)), start=1):
             settings, stage = several[number - 1], f"teacher {number}"
             self.progress.say(f"{stage}: {settings.model}")
             self._made(settings, stage, place)
@@ -245,17 +246,17 @@ class School:
         """One model as a teacher after every epoch; one that is not trained is all there is."""
         stage, name = "teacher epochs", storage.fingerprint_of("epochs", self._fingerprint(settings))
         kept = self.folder.done(stage, name)
-        if kept is None or self._gone(kept["names"]):
+        if kept is None or not all(place.exists() for place in self._places(len(kept["names"]))):
             network, history, choices, started = self._trained(settings, stage, Epochs(self._kept(stage)))
             names = [f"{settings.model} after epoch {int(epoch['epoch'])}" for epoch in history] or [settings.model]
-            for number, place in enumerate(self.folder.candidates(len(names)), start=1):
+            for number, place in enumerate(self._places(len(names)), start=1):
                 if history:
                     network, *_ = self._trained(settings, stage, Epochs(self._kept(stage), number), quiet=True)
                 network.save(place)
             kept = self._finished(settings, stage, name, history, choices, started=started, names=names)
         for warning in kept.get("warnings", []):
             self.progress.warn(warning)
-        places = self.folder.candidates(len(kept["names"]))
+        places = self._places(len(kept["names"]))
         return [_Made(title, stage, place) for title, place in zip(kept["names"], places, strict=True)]
 
     def _kept(self, stage: str) -> Path:
@@ -278,6 +279,12 @@ class School:
         alone = balance.ALONE
         taught = balance.screen(network, transfer, told, validation, StudentRecipe(), among=[alone], progress=Silent())
         return taught[alone.name]
+
+
+def _seals(places: Sequence[Path]) -> list[str]:
+    """What names the content of some folders; of one that is not there, nothing does."""
+    files = [place / storage.MANIFEST for place in places]
+    return [storage.sha256_of(file) if file.is_file() else "" for file in files]
 
 
 def choose(candidates: list[Candidate], metric: str) -> tuple[int, dict[str, Any]]:

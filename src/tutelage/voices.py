@@ -51,9 +51,9 @@ class Choir:
         if settings.combine != "all" or len(made["names"]) == 1:
             folder.forget(POOL)
             return None
-        best, places = made["best"], folder.candidates(len(made["names"]))
+        best, places = made["best"], folder.candidates(len(made["names"]), epochs=settings.candidates is not None)
         others = tuple(place for number, place in enumerate(places) if number != best)
-        name = storage.fingerprint_of(POOL, self.teacher_name)
+        name = storage.fingerprint_of(POOL, self.teacher_name, made["seals"])
         kept = folder.done(POOL, name, *others)
         if kept is None:
             started = time.monotonic()

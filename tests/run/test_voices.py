@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +96,11 @@ def test_all_teachers_at_once(reviews: Path, bert: Path, tmp_path: Path) -> None
     again = Listener()
     assert workshop(given(), again).teacher_name == shop.teacher_name
     assert not again.done
-    # A linear part speaks beside all of them, and one that went missing is made anew.
-    shutil.rmtree(other)
+    # Where another run left another model in that place, it is made anew.
+    shutil.copytree(shop.folder.candidates(2)[first], other, dirs_exist_ok=True)
+    shop.folder.finish(f"teacher {2 - first}", "another", started=time.monotonic())
     np.testing.assert_allclose(heard(workshop(given())), heard(shop))
+    # A linear part speaks beside all of them.
     both = workshop(given(wide=True))
     assert len(both.speaker.voices) == 2
     assert told_of(both, "linear part beside the teacher")[0]["figures"]["loss_without"] == pytest.approx(
@@ -117,7 +120,8 @@ def test_every_epoch_is_a_candidate(reviews: Path, bert: Path, tmp_path: Path) -
     (choice,) = told_of(shop, "teacher")
     history = shop.folder.kept("teacher")["history"]
     assert len(history) == len(choice["figures"]["taught"]) == 2
-    found = [(place / "model.safetensors").read_bytes() for place in shop.folder.candidates(2)]
+    places = shop.folder.candidates(2, epochs=True)
+    found = [(place / "model.safetensors").read_bytes() for place in places]
     assert found[0] != found[1]
     taken = int(np.argmin(choice["figures"]["taught"]))
     assert choice["taken"] == f"{bert} after epoch {taken + 1}"
