@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import torch
 
-from tutelage import first_task, gather, refuse
+from tutelage import assistant, first_task, gather, refuse
 from tutelage import recipe as recipes
 from tutelage.artifacts.batch import plan
 from tutelage.artifacts.corpus import Corpus
@@ -82,6 +82,7 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
             shape = build.choose(recipe.student, teacher.model.config)
             matching.check(recipe.student, shape, teacher.model)
             ladder.check(recipe.student, teacher.model)
+            between = assistant.check(recipe.student, teacher.model)
             refuse.other_tokens(recipe.student, teacher, corpus)
             gather.refuse_unfit(recipe)
         choice = None
@@ -98,6 +99,9 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
             shape = build.choose(recipe.student, teacher.model.config)
             student, kept = _student(corpus, teacher, shape, recipe)
             costs.append(_cost(student, tokens_of(student, corpus), recipe.student))
+            if between is not None:
+                student, _ = _student(corpus, teacher, between, recipe)
+                costs.append(_cost(student, tokens_of(student, corpus), recipe.student))
             bar.advance()
         lines = [f"{recipe.task}: the recipe is sound.", "", *describe(corpus.health), ""]
         if first is not None:
@@ -207,11 +211,12 @@ def _fastest(work: Callable[[], None]) -> float:
 def _estimate(
     recipe: Recipe, corpus: Corpus, tokens: Tokens, costs: list[Cost], *, trains: bool, a_token: int, before: float
 ) -> list[str]:
-    teacher, student = costs
+    teacher, student, *between = costs
     settings = stages.together(recipe.student)
     per_row = float(np.mean(tokens.lengths))
     rows = {name: len(split) for name, split in corpus.splits.items()}
     several = len(recipe.teacher.models or [recipe.teacher.model])
+    speaking = recipe.teacher.epochs if recipe.teacher.candidates else several
     # What an epoch draws, and every text once.
     drawn = corpus["train"].drawn
     labelled, read = drawn * per_row, rows["train"] * per_row
@@ -225,7 +230,8 @@ def _estimate(
     seconds = {
         "first task": several * before,
         "teacher": several * (once + recipe.teacher.epochs * epoch * teacher.training),
-        "signals": (read + unlabelled) * teacher.reading,
+        "signals": (read + unlabelled) * teacher.reading * (speaking if recipe.teacher.combine == "all" else 1),
+        "assistant": sum(_assistant(recipe, one, labelled, read, unlabelled) for one in between),
         "student": settings.epochs * (labelled + unlabelled) * student.training,
         "control": settings.epochs * labelled * student.training if settings.control else 0.0,
         "evaluation": _EVALUATION + judged * (teacher.reading + 2 * student.reading),
@@ -235,7 +241,14 @@ def _estimate(
     parts = ", ".join(f"{name} {_duration(value)}" for name, value in seconds.items() if value)
     states = (read + rows["validation"] * per_row) * teacher.kept
     copies = _COPIES * len(stages.of(recipe.student)) + 3
-    disk = (_COPIES + 2) * teacher.size + copies * student.size + states + (read + unlabelled) * a_token
+    # Of every epoch, while they are compared: the weights, and the teacher that they make.
+    epochs = 2 * recipe.teacher.epochs if recipe.teacher.candidates else 0
+    disk = (
+        (_COPIES + 2 + epochs) * teacher.size
+        + copies * sum(one.size for one in costs[1:])
+        + states
+        + (read + unlabelled) * a_token
+    )
     memory = psutil.Process().memory_info().rss + (2 * teacher.size if trains else 0)
     free = psutil.disk_usage(str(_existing(Path(recipe.output).absolute()))).free
     lines = [
@@ -246,6 +259,12 @@ def _estimate(
     if disk > free:
         lines.append("warning: the disk has too little room")
     return lines
+
+
+def _assistant(recipe: Recipe, cost: Cost, labelled: float, read: float, unlabelled: float) -> float:
+    """What training an assistant takes, and recording what it says, in seconds."""
+    epochs = stages.together(assistant.settings_of(recipe.student)).epochs
+    return epochs * (labelled + unlabelled) * cost.training + (read + unlabelled) * cost.reading
 
 
 def _first_seconds(recipe: Recipe, first: Corpus, teacher: Network) -> float:
