@@ -23,12 +23,13 @@ from tutelage.artifacts.measurements import Interval, Search, Tried
 from tutelage.evaluate import machine, speed
 from tutelage.evaluate.intervals import Bootstrap, Resampled
 from tutelage.evaluate.speed import Contender
+from tutelage.made import Bench, Made
 from tutelage.recipe import StudentRecipe
 from tutelage.student import ladder
 from tutelage.student.ladder import Rung
 from tutelage.student.matching import Plan
 from tutelage.tasks import Array
-from tutelage.workshop import Bench, Made, Workshop
+from tutelage.workshop import Workshop
 
 _BUDGET = 1.5
 # Fine-tuning reads forwards and backwards: three times the work of recording. For a teacher that needed no training.

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from tutelage import storage
 from tutelage.artifacts.network import Network
+from tutelage.made import Learned
 from tutelage.student import stages, widen
 from tutelage.training import supervised
-from tutelage.workshop import Learned, Workshop
+from tutelage.workshop import Workshop
 
 
 def make(workshop: Workshop, learned: Learned, folder: Path, *, stage: str = "control") -> Network:

@@ -21,10 +21,11 @@ from tutelage.evaluate.intervals import Bootstrap
 from tutelage.evaluate.measure import Candidate, Player
 from tutelage.evaluate.seeds import Trained
 from tutelage.folder import RunFolder
+from tutelage.made import Made
 from tutelage.progress import Logged
 from tutelage.recipe import Recipe
 from tutelage.sizes import Neighbour
-from tutelage.workshop import Made, Workshop
+from tutelage.workshop import Workshop
 
 _CHECKED_ROWS = 16
 # Texts of other data that are cut into tokens to see whether a vocabulary suits them, and times the tokens that do not.

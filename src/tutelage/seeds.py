@@ -16,8 +16,9 @@ import numpy as np
 from tutelage import control as controls
 from tutelage import storage
 from tutelage.evaluate.seeds import Trained
+from tutelage.made import Bench, Made
 from tutelage.tasks import Array
-from tutelage.workshop import Bench, Made, Workshop
+from tutelage.workshop import Workshop
 
 
 def repeats(workshop: Workshop, made: Made, *, control: bool) -> list[Trained]:
@@ -42,7 +43,7 @@ def repeats(workshop: Workshop, made: Made, *, control: bool) -> list[Trained]:
 
 def _bench(workshop: Workshop, seed: int) -> Bench:
     place, name = workshop.folder.seeds / str(seed), f"seed {seed}"
-    return Bench(place / "student", place / "export", f"student, {name}", f"compress, {name}", seed)
+    return Bench(place / "student", place / "export", f"student, {name}", f"compress, {name}", seed=seed)
 
 
 def _expected(workshop: Workshop, made: Made) -> str:

@@ -7,11 +7,12 @@ from typing import Any
 
 from tutelage.artifacts.measurements import Search
 from tutelage.climb import Climb
+from tutelage.made import Bench, Made
 from tutelage.recipe import Recipe
 from tutelage.student import build, ladder, matching
 from tutelage.student.build import Shape
 from tutelage.student.ladder import Rung
-from tutelage.workshop import Bench, Made, Workshop
+from tutelage.workshop import Workshop
 
 
 @dataclass(frozen=True)
