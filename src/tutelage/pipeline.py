@@ -35,7 +35,7 @@ from tutelage.progress import Logged, Progress, Silent
 from tutelage.recipe import Recipe
 from tutelage.report import page
 from tutelage.report.card import card
-from tutelage.student import build, ladder, matching, stages, widen
+from tutelage.student import build, growth, ladder, matching, stages, widen
 from tutelage.student.build import Shape
 from tutelage.tasks import TASKS
 from tutelage.teachers import School
@@ -156,6 +156,7 @@ class _Story:
         settings = self.recipe.student
         shape = build.choose(settings, teacher.model.config)
         matching.check(settings, shape, teacher.model)
+        growth.check(settings, shape, teacher.model)
         ladder.check(settings, teacher.model)
         return shape
 

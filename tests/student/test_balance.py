@@ -14,6 +14,7 @@ from splits import split
 from tiny_recipe import recipe
 from tutelage import pipeline, yaml_text
 from tutelage import recipe as recipes
+from tutelage.artifacts.corpus import Split
 from tutelage.artifacts.signals import Recording, Signals, write_shard
 from tutelage.compress import vocabulary
 from tutelage.encoding import Reading
@@ -21,7 +22,7 @@ from tutelage.errors import RecipeError
 from tutelage.progress import Silent
 from tutelage.recipe import StudentRecipe
 from tutelage.student import balance, distil, initialise
-from tutelage.student.balance import ALONE, HALF, LABELS, WARM
+from tutelage.student.balance import ALONE, HALF, LABELS, SOFT, WARM
 from tutelage.student.build import Shape
 from tutelage.tasks import Task, TextClassification, TextRegression
 from tutelage.teacher import load
@@ -41,19 +42,28 @@ def screened(
     *,
     texts: list[str] = TEXTS,
     validation_rows: int | None = None,
+    copies: bool = False,
 ) -> dict[str, np.ndarray]:
-    """What `screen` finds for a teacher that says what it is told to say (N, K) of the training rows."""
+    """What `screen` finds for a teacher that says what it is told to say (N, K) of the training rows.
+
+    With copies, of a copy of each of them too.
+    """
     torch.manual_seed(0)
     teacher = load.load(str(bert), CLASSES, Reading(48))[0]
     rows = split(texts[::2], targets[::2])
-    records = np.zeros(len(rows), dtype=Recording(2, ()).dtype)
-    records["key"], records["outputs"] = rows.keys, said[::2]
+    splits, told_of = [rows], said[::2]
+    if copies:
+        changed = [f"{text} indeed" for text in texts[::2]]
+        splits.append(Split.unlabelled("more", changed, ["copy: swap"] * len(rows), [*range(1, len(rows) + 1)]))
+        told_of = np.concatenate([told_of, told_of])
+    records = np.zeros(len(told_of), dtype=Recording(2, ()).dtype)
+    records["key"], records["outputs"] = np.concatenate([some.keys for some in splits]), told_of
     folder.mkdir(exist_ok=True)
     write_shard(folder, 0, records)
     told, _ = Signals.open(folder, Recording(2, ()))
     words = vocabulary.trim(teacher.tokenizer, [teacher.tokenize(texts)])
     student = initialise.create(teacher, SHAPE, tokenizer=words.tokenizer, kept=words.kept, seed=0)
-    transfer = distil.transfer_set(student, [rows], told)
+    transfer = distil.transfer_set(student, splits, told)
     validation = split(texts[1::2][:validation_rows], targets[1::2][:validation_rows])
     return balance.screen(student, transfer, told, validation, StudentRecipe(), progress=Silent())
 
@@ -130,6 +140,22 @@ def test_where_validation_rows_are_few_training_rows_that_were_held_out_tell_too
     assert {len(found) for found in losses.values()} == {8 + len(TEXTS[::2])}
     taken, _ = balance.decide(CLASSES, losses)
     assert taken.settings["alpha"] < 1
+
+
+def test_copies_do_not_tell_the_labels_of_texts_that_are_held_out(bert: Path, tmp_path: Path) -> None:
+    """A teacher that knows its own training rows by heart and nothing else: their labels were drawn by lot."""
+    random = np.random.default_rng(0)
+    labels = [float(label) for label in random.integers(0, 2, len(TEXTS))]
+    losses = screened(bert, tmp_path / "told", labels, _knowing(labels), validation_rows=8, copies=True)
+    # Nobody can know more of them than that there are two classes.
+    assert losses[ALONE.name][8:].mean() > 0.95 * np.log(2)
+    assert losses[HALF.name][8:].mean() > 0.95 * np.log(2)
+
+
+def test_the_teachers_part_is_weighed_row_by_row_where_that_is_the_way(bert: Path, tmp_path: Path) -> None:
+    losses = screened(bert, tmp_path / "told", LABELS_OF, _knowing([1 - label for label in LABELS_OF]))
+    # Nonsense weighs less where the labels are learned: no teacher is asked there.
+    assert losses[SOFT.name].mean() < losses[HALF.name].mean() < losses[ALONE.name].mean()
 
 
 def test_enough_validation_rows_need_no_help(bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ import torch
 
 from tutelage.errors import RecipeError
 from tutelage.student.losses import (
+    annealed_mse,
     attention,
     dist,
     dkd,
@@ -64,6 +65,7 @@ LOSSES: dict[str, OutputLoss] = {
     "soft-cross-entropy": OutputLoss(soft_cross_entropy.loss, least_outputs=2),
     "kl": OutputLoss(kl.loss, least_outputs=2),
     "logit-mse": OutputLoss(logit_mse.loss, least_outputs=2),
+    "annealed-mse": OutputLoss(annealed_mse.loss, least_outputs=2),
     "dkd": OutputLoss(dkd.loss, least_outputs=2),
     "dist": OutputLoss(dist.loss, least_outputs=2, compares_rows=True),
     "standardised": OutputLoss(standardised.loss, least_outputs=3),
