@@ -24,7 +24,16 @@ from tutelage.recipe_transfer import Portion, TransferRecipe
 Precision = Literal["fp32", "int8"]
 # The tables in student/losses/ say what each compares and which tasks it fits; a test holds the names together.
 OutputLossName = Literal[
-    "soft-cross-entropy", "kl", "logit-mse", "annealed-mse", "dkd", "dist", "standardised", "generalised-jsd", "huber"
+    "soft-cross-entropy",
+    "kl",
+    "logit-mse",
+    "annealed-mse",
+    "dkd",
+    "dist",
+    "standardised",
+    "generalised-jsd",
+    "huber",
+    "value-mse",
 ]
 Decline = Literal["constant", "linear", "cosine", "1/t"]
 # Keys that say how something is done, by the key that turns it on.

@@ -123,7 +123,9 @@ def test_decoders_and_others_have_a_stack_too(kind: str, tmp_path: Path) -> None
             states = model(input_ids=ids, output_hidden_states=True).hidden_states
             assert len(states) == 3
             assert not torch.equal(model(input_ids=ids).logits, before)
-        assert torch.equal(model(input_ids=ids).logits, before)
+        again = model(input_ids=ids, output_hidden_states=True)
+    assert torch.equal(again.logits, before)
+    assert len(again.hidden_states) == 4
 
 
 def test_new_layers_may_be_copies(teacher: Network) -> None:

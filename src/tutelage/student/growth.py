@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
 from tutelage.errors import ModelError
@@ -53,6 +54,7 @@ def lower(model: Any, layers: int | None) -> Iterator[None]:
         yield
         return
     owner, name, whole = _stack(model)
+    _show_every_layer(model)
     setattr(owner, name, nn.ModuleList(whole[:layers]))
     model.config.num_hidden_layers = layers
     try:
@@ -60,6 +62,13 @@ def lower(model: Any, layers: int | None) -> Iterator[None]:
     finally:
         setattr(owner, name, whole)
         model.config.num_hidden_layers = len(whole)
+
+
+def _show_every_layer(model: Any) -> None:
+    """Ask for all hidden states once: `transformers` hooks those layers that it finds then, and no others later."""
+    some = torch.ones((1, 2), dtype=torch.long, device=model.device)
+    with torch.no_grad():
+        model.eval()(input_ids=some, attention_mask=some, output_hidden_states=True)
 
 
 def put_on(model: Any, before: int | None, now: int | None) -> None:

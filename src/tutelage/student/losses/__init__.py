@@ -33,6 +33,7 @@ from tutelage.student.losses import (
     logit_mse,
     soft_cross_entropy,
     standardised,
+    value_mse,
 )
 from tutelage.tasks import Task
 
@@ -71,6 +72,7 @@ LOSSES: dict[str, OutputLoss] = {
     "standardised": OutputLoss(standardised.loss, least_outputs=3),
     "generalised-jsd": OutputLoss(generalised_jsd.loss, least_outputs=2),
     "huber": OutputLoss(huber.loss, "quantities"),
+    "value-mse": OutputLoss(value_mse.loss, "quantities"),
 }
 
 HIDDEN_LOSSES: dict[str, HiddenLoss] = {
