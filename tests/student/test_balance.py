@@ -77,11 +77,11 @@ def names(task: Task) -> list[str]:
     return [way.name for group in balance.ways(task) for way in group]
 
 
-def test_the_default_comes_first_and_the_labels_alone_last() -> None:
+def test_the_default_comes_first_and_the_labels_alone_after_all_fixed_mixtures() -> None:
     assert WARM.name in names(CLASSES)
     for task in (CLASSES, TextRegression(0.0, 1.0)):
         assert names(task)[0] == ALONE.name
-        assert names(task)[-1] == LABELS.name
+        assert [name for name in names(task) if name != SOFT.name][-1] == LABELS.name
         assert len(names(task)) == len(set(names(task))) > 2
         for way in (way for group in balance.ways(task) for way in group):
             StudentRecipe(**{"balance": "given", **way.settings})
@@ -98,7 +98,7 @@ def test_losses_that_a_head_cannot_take_are_left_out() -> None:
 
 def found(noise: float = 0.1, rows: int = 400, **ends: float) -> dict[str, np.ndarray]:
     """Losses of known means, and how much rows differ from way to way."""
-    short = {"default": ALONE.name, "labels": LABELS.name, "half": HALF.name}
+    short = {"default": ALONE.name, "labels": LABELS.name, "half": HALF.name, "soft": SOFT.name}
     means = dict.fromkeys(names(CLASSES), 9.0) | {short[key]: end for key, end in ends.items()}
     random = np.random.default_rng(0)
     drawn = {name: random.normal(0, noise, rows) for name in means}
@@ -122,6 +122,14 @@ def test_the_labels_alone_are_taken_only_where_they_beat_mixtures_too() -> None:
     assert taken.name == LABELS.name
     assert taken.settings == {"alpha": 0.0, "hidden": 0.0, "attention": 0.0, "relations": 0.0}
     assert balance.decide(CLASSES, found(default=0.5, half=0.4, labels=0.395))[0].name == "half teacher, half labels"
+
+
+def test_weighted_soft_labels_are_taken_only_where_they_beat_whatever_else_was_taken() -> None:
+    for others in ({"half": 0.4}, {"half": 0.4, "labels": 0.3}, {}):
+        before, _ = balance.decide(CLASSES, found(default=0.5, **others))
+        least = min([0.5, *others.values()])
+        assert balance.decide(CLASSES, found(default=0.5, soft=least - 0.1, **others))[0] == SOFT
+        assert balance.decide(CLASSES, found(default=0.5, soft=least - 0.005, **others))[0] == before
 
 
 def test_a_teacher_that_talks_nonsense_is_not_followed(bert: Path, tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ that of the labelled training rows too, a fifth of which is held out in turn. No
 what a teacher says of a copy, it says because it was told the label of the text itself.
 
 The teacher alone is followed unless something else is better by two standard errors of the difference: there the
-teacher knows little, or the labels more. Weighted soft labels, and then the labels alone, must also beat what was taken
-before them. Why so, and what short trials of the student itself would have said: docs/decisions/0008.
+teacher knows little, or the labels more. The labels alone, and after them weighted soft labels, must also beat what was
+taken before them. Why so, and what short trials of the student itself would have said: docs/decisions/0008.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def ways(task: Task) -> list[list[Way]]:
             for name, least in (("logit-mse", 2), ("dkd", 3))
             if task.width >= least
         ]
-        return [[ALONE], mixed, [SOFT], [LABELS]]
+        return [[ALONE], mixed, [LABELS], [SOFT]]
     return [[ALONE], mixed, [LABELS]]
 
 
