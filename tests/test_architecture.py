@@ -52,6 +52,8 @@ COMPOSERS = {
         "proof",
         "refuse",
         "teachers",
+        "voices",
+        "assistant",
         "first_task",
         "gather",
         "beginning",
