@@ -27,7 +27,7 @@ def child(output: str, model: str, die_in_save: int, within: str) -> None:
 
     Only flushes of paths that contain `within` count.
     """
-    from tutelage import pipeline, recipe, storage
+    from tutelage import control, pipeline, recipe, storage
     from tutelage.folder import RunFolder
     from tutelage.made import Bench
     from tutelage.progress import Logged, Silent
@@ -57,7 +57,7 @@ def child(output: str, model: str, die_in_save: int, within: str) -> None:
         workshop = story._workshop(story._data())
         shape = build.choose(given.student, workshop.teacher.model.config)
         learned = workshop.learn(given.student, shape, Bench(folder.student, folder.export))
-        story._control(workshop, learned)
+        control.make(workshop, learned, folder.control)
 
 
 def hashes(folder: Path) -> dict[str, str]:

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from tutelage import yaml_text
 from tutelage.errors import RecipeError
 from tutelage.recipe import Recipe, differences, dump, load
-from tutelage.recipe_matching import Stage
+from tutelage.recipe_matching import Growth, Stage
 
 PARTS = ["data", "teacher", "student", "compress", "evaluate"]
 
@@ -382,7 +382,9 @@ def fields(part: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[tuple[s
             yield from fields(field.annotation, f"{name}.")
 
 
-@pytest.mark.parametrize(("name", "field"), [*fields(), *fields(Stage, "student.stages.")])
+@pytest.mark.parametrize(
+    ("name", "field"), [*fields(), *fields(Stage, "student.stages."), *fields(Growth, "student.growth.")]
+)
 def test_every_key_is_described(name: str, field: Any) -> None:
     assert field.description, name
     assert not field.description.endswith(".")

@@ -12,7 +12,7 @@ import pytest
 from tutelage import pretrain_recipe, reference
 from tutelage.recipe import Recipe, StudentRecipe, load
 from tutelage.recipe_data import AlsoTestRecipe, DataRecipe, MoreRecipe
-from tutelage.recipe_matching import Stage
+from tutelage.recipe_matching import Growth, Stage
 from tutelage.recipe_teacher import FirstRecipe, TeacherRecipe
 from tutelage.recipe_transfer import AssistantRecipe, AugmentRecipe, SelectRecipe
 
@@ -44,7 +44,7 @@ def test_every_key_of_the_recipe_has_its_row(written: Path) -> None:
     parts = [field.annotation for field in Recipe.model_fields.values() if hasattr(field.annotation, "model_fields")]
     keys = [name for name in Recipe.model_fields if name not in ("data", "teacher", "student", "compress", "evaluate")]
     inner = {DataRecipe: (MoreRecipe, AlsoTestRecipe), TeacherRecipe: (FirstRecipe,)}
-    inner[StudentRecipe] = (Stage, AssistantRecipe, AugmentRecipe, SelectRecipe)
+    inner[StudentRecipe] = (Stage, Growth, AssistantRecipe, AugmentRecipe, SelectRecipe)
     for part in parts:
         keys += part.model_fields
         keys += [key for below in inner.get(part, ()) for key in below.model_fields]

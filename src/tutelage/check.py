@@ -29,7 +29,7 @@ from tutelage.folder import RunFolder
 from tutelage.progress import Progress, Silent
 from tutelage.recipe import Recipe
 from tutelage.recipe_training import TrainingRecipe
-from tutelage.student import build, initialise, ladder, matching, stages
+from tutelage.student import build, growth, initialise, ladder, matching, stages
 from tutelage.student.build import Shape
 from tutelage.tasks import TASKS
 from tutelage.teacher import fine_tune, load, strategies
@@ -83,6 +83,7 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
                 strategies.refuse_impossible(teacher.model, recipe.teacher.model_copy(update={"model": model}))
             shape = build.choose(recipe.student, teacher.model.config)
             matching.check(recipe.student, shape, teacher.model)
+            growth.check(recipe.student, shape, teacher.model)
             ladder.check(recipe.student, teacher.model)
             between = assistant.check(recipe.student, teacher.model)
             refuse.other_tokens(recipe.student, teacher, corpus)
@@ -114,7 +115,14 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
             _shape_line(recipe, shape, kept),
             "",
             *_estimate(
-                recipe, corpus, tokens, costs, trains=trains, a_token=_recorded(recipe, shape, teacher), before=before
+                recipe,
+                corpus,
+                tokens,
+                costs,
+                trains=trains,
+                a_token=_recorded(recipe, shape, teacher),
+                before=before,
+                steps=len(growth.steps(recipe.student, shape.layers)),
             ),
         ]
     return lines
@@ -211,7 +219,15 @@ def _fastest(work: Callable[[], None]) -> float:
 
 
 def _estimate(
-    recipe: Recipe, corpus: Corpus, tokens: Tokens, costs: list[Cost], *, trains: bool, a_token: int, before: float
+    recipe: Recipe,
+    corpus: Corpus,
+    tokens: Tokens,
+    costs: list[Cost],
+    *,
+    trains: bool,
+    a_token: int,
+    before: float,
+    steps: int,
 ) -> list[str]:
     teacher, student, *between = costs
     settings = stages.together(recipe.student)
@@ -246,7 +262,7 @@ def _estimate(
         seconds["student"] = max(seconds["student"], 1.5 * max(seconds["teacher"], 3 * seconds["signals"]))
     parts = ", ".join(f"{name} {_duration(value)}" for name, value in seconds.items() if value)
     states = (read + rows["validation"] * per_row) * teacher.kept
-    copies = _COPIES * len(stages.of(recipe.student)) + 3
+    copies = _COPIES * steps + 3
     # Of every epoch, while they are compared: the weights, and the teacher that they make.
     epochs = 2 * recipe.teacher.epochs if recipe.teacher.candidates else 0
     disk = (

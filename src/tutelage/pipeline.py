@@ -37,7 +37,7 @@ from tutelage.progress import Logged, Progress, Silent
 from tutelage.recipe import Recipe
 from tutelage.report import page
 from tutelage.report.card import card
-from tutelage.student import build, ladder, matching
+from tutelage.student import build, growth, ladder, matching
 from tutelage.student.build import Shape
 from tutelage.tasks import TASKS
 from tutelage.teachers import School
@@ -164,6 +164,7 @@ class _Story:
         settings = self.recipe.student
         shape = build.choose(settings, teacher.model.config)
         matching.check(settings, shape, teacher.model)
+        growth.check(settings, shape, teacher.model)
         ladder.check(settings, teacher.model)
         assistant.check(settings, teacher.model)
         sizes.check(self.recipe, shape, teacher.model)

@@ -6,7 +6,7 @@ The descriptions below are the reference: `tutelage init` and docs/reference are
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from tutelage import recipe_file, recipe_transfer, yaml_text
 from tutelage.recipe_data import DataRecipe
-from tutelage.recipe_matching import MatchingRecipe, misfits
+from tutelage.recipe_matching import MatchingRecipe, Stage, misfits
 from tutelage.recipe_parts import Count, Name, Part, Positive, Share, TaskName
 from tutelage.recipe_shape import ShapeRecipe
 from tutelage.recipe_teacher import TeacherRecipe
@@ -24,7 +24,16 @@ from tutelage.recipe_transfer import Portion, TransferRecipe
 Precision = Literal["fp32", "int8"]
 # The tables in student/losses/ say what each compares and which tasks it fits; a test holds the names together.
 OutputLossName = Literal[
-    "soft-cross-entropy", "kl", "logit-mse", "dkd", "dist", "standardised", "generalised-jsd", "huber"
+    "soft-cross-entropy",
+    "kl",
+    "logit-mse",
+    "annealed-mse",
+    "dkd",
+    "dist",
+    "standardised",
+    "generalised-jsd",
+    "huber",
+    "value-mse",
 ]
 Decline = Literal["constant", "linear", "cosine", "1/t"]
 # Keys that say how something is done, by the key that turns it on.
@@ -34,7 +43,12 @@ _PARTNERS = {
     "attention": ("attention_loss",),
 }
 # What `balance: auto` decides, and what only somebody who knows their way would set.
-_BALANCE = ("alpha", "alpha_schedule", "temperature", "loss", "prediction", "stages")
+_BALANCE = (
+    *("alpha", "alpha_schedule", "temperature", "temperature_schedule"),
+    *("weighting", "loss", "prediction", "stages"),
+)
+# Keys that came later: at their default they change no student, so that older artifacts stay valid.
+_LATER = ("growth", "temperature_schedule", "weighting")
 
 
 class StudentRecipe(ShapeRecipe, TransferRecipe, MatchingRecipe, TrainingRecipe):
@@ -62,6 +76,15 @@ class StudentRecipe(ShapeRecipe, TransferRecipe, MatchingRecipe, TrainingRecipe)
         "constant", description="how alpha falls from that value while the student learns, from teacher to labels"
     )
     temperature: Positive = Field(1.0, description="softens both sides; the teacher's term is scaled by its square")
+    temperature_schedule: Literal["constant", "linear", "inverse"] = Field(
+        "constant",
+        description="how a temperature above 1 falls to 1 while the student learns; inverse: evenly in 1 / T",
+    )
+    weighting: Literal["fixed", "uncertainty", "wsl"] = Field(
+        "fixed",
+        description="how terms weigh: as given, each also by a learned uncertainty, or (wsl) the teacher's less on "
+        "labelled texts of which the student is surer than the teacher",
+    )
     loss: Literal["auto"] | OutputLossName = Field(
         "auto", description="how outputs follow the teacher's; auto: soft-cross-entropy for classes, huber for values"
     )
@@ -114,9 +137,36 @@ class StudentRecipe(ShapeRecipe, TransferRecipe, MatchingRecipe, TrainingRecipe)
                 raise ValueError(
                     f"{' and '.join(alone)} would do nothing without `{partner}`: give it, or leave them out"
                 )
-        for problem in [*misfits(self), *self._unassisted()]:
+        for problem in [*misfits(self), *self._idle_weights(), *self._unassisted()]:
             raise ValueError(problem)
         return self
+
+    def _idle_weights(self) -> Iterator[str]:
+        """What would weigh nothing, or against nothing, in sentences."""
+        if self.weighting != "fixed":
+            alphas = [self.alpha if stage.alpha is None else stage.alpha for stage in self.stages or [Stage(epochs=1)]]
+            teaches, labels = max(alphas) > 0, min(alphas) < 1 or self.alpha_schedule != "constant"
+            layers = [self.weighs("hidden"), self.weighs("attention"), self.weighs("relations")]
+            if self.weighting == "wsl" and not teaches:
+                yield "`weighting: wsl` weighs the teacher's term, and with `alpha: 0` there is none: raise it"
+            if self.weighting == "uncertainty" and sum([teaches, labels, *layers]) < 2:
+                yield (
+                    "`weighting: uncertainty` weighs terms against each other, and there is one: give labels a part "
+                    "(`alpha` below 1) or layers (`hidden`), or leave it out"
+                )
+        if self.growth is not None and self.epochs < 2:
+            yield f"`growth` needs two epochs at least, one with few layers and one with all; {self.epochs} was given"
+        falls = self.temperature_schedule != "constant"
+        if falls and self.temperature <= 1:
+            yield "`temperature_schedule` lets the temperature fall to 1: give `temperature` above 1, or leave it out"
+        if falls and self.loss == "logit-mse":
+            yield "`loss: logit-mse` has no temperature that could fall: take `loss: annealed-mse`"
+
+    def identity(self) -> dict[str, Any]:
+        """What a student is known by. What is left out here does not count, so that older artifacts stay valid."""
+        default = type(self).model_fields
+        value = super().identity()
+        return {key: given for key, given in value.items() if key not in _LATER or given != default[key].default}
 
     def _unassisted(self) -> list[str]:
         """What does not go together with an assistant."""

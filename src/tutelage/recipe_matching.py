@@ -1,4 +1,4 @@
-"""The keys of a recipe that say how a student's layers follow the teacher's, and in which stages."""
+"""The keys of a recipe that say how a student's layers follow the teacher's, in which stages, and how they grow."""
 
 from __future__ import annotations
 
@@ -34,6 +34,17 @@ class Stage(Part):
     alpha: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description="weight of the teacher")
 
 
+class Growth(Part):
+    """A training that begins with some of the student's layers and puts the others on top."""
+
+    start: Count = Field(1, description="layers that learn first, the lowest ones, with the head on top of them")
+    new: Literal["teacher", "copy"] = Field(
+        "teacher",
+        description="what a layer begins as when it comes: what was taken of the teacher for its place, or a copy of "
+        "the topmost so far",
+    )
+
+
 class MatchingRecipe(Part):
     """How a student's layers follow the teacher's."""
 
@@ -65,6 +76,9 @@ class MatchingRecipe(Part):
     stages: Annotated[list[Stage], Field(min_length=1)] | None = Field(
         None, description="parts of the training, one after the other, each with epochs and weights of its own"
     )
+    growth: Growth | None = Field(
+        None, description="layers are added while the student learns, in as many epochs as without; null: off"
+    )
 
     def weighs(self, term: Term) -> bool:
         """Whether a term counts in any stage."""
@@ -87,6 +101,8 @@ def misfits(settings: MatchingRecipe) -> list[str]:
             f"`hidden_loss: {settings.hidden_loss}` compares the texts of a batch; with `hidden_of: token` take "
             "cosine, mse or patient"
         )
+    if settings.growth is not None and settings.stages is not None:
+        found.append("`growth` makes stages of its own: give it or `stages`, not both")
     stages = settings.stages or [Stage(epochs=1)]
     own: dict[str, float] = {term: getattr(settings, term) for term in settings.TERMS}
     weights = [{**own, **stage.model_dump(include={*own}, exclude_none=True)} for stage in stages]

@@ -12,7 +12,7 @@ from tutelage.compress import vocabulary
 from tutelage.errors import RecipeError
 from tutelage.recipe import Recipe, StudentRecipe
 from tutelage.recipe_data import OtherRecipe
-from tutelage.student import curriculum, distil, losses, usefulness
+from tutelage.student import curriculum, distil, losses, usefulness, weighting
 from tutelage.tasks import Task
 from tutelage.teacher import strategies
 from tutelage.training import regular, until
@@ -22,6 +22,7 @@ def unfit(recipe: Recipe, task: Task | type[Task]) -> None:
     """Raise `RecipeError` with all that does not fit; of a task that is not bound yet less is known."""
     looks: list[Callable[[], object]] = [
         lambda: losses.choose(recipe.student.loss, task),
+        lambda: weighting.refuse_unfit(recipe.student, task),
         lambda: curriculum.refuse_unfit(recipe.student, task),
         lambda: usefulness.refuse_unfit(recipe.student, task),
         lambda: copies.refuse_unfit(recipe.student.augment, task),

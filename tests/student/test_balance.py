@@ -14,6 +14,7 @@ from splits import split
 from tiny_recipe import recipe
 from tutelage import pipeline, yaml_text
 from tutelage import recipe as recipes
+from tutelage.artifacts.corpus import Split
 from tutelage.artifacts.signals import Recording, Signals, write_shard
 from tutelage.compress import vocabulary
 from tutelage.encoding import Reading
@@ -21,7 +22,7 @@ from tutelage.errors import RecipeError
 from tutelage.progress import Silent
 from tutelage.recipe import StudentRecipe
 from tutelage.student import balance, distil, initialise
-from tutelage.student.balance import ALONE, HALF, LABELS, WARM
+from tutelage.student.balance import ALONE, HALF, LABELS, SOFT, WARM
 from tutelage.student.build import Shape
 from tutelage.tasks import Task, TextClassification, TextRegression
 from tutelage.teacher import load
@@ -41,19 +42,28 @@ def screened(
     *,
     texts: list[str] = TEXTS,
     validation_rows: int | None = None,
+    copies: bool = False,
 ) -> dict[str, np.ndarray]:
-    """What `screen` finds for a teacher that says what it is told to say (N, K) of the training rows."""
+    """What `screen` finds for a teacher that says what it is told to say (N, K) of the training rows.
+
+    With copies, of a copy of each of them too.
+    """
     torch.manual_seed(0)
     teacher = load.load(str(bert), CLASSES, Reading(48))[0]
     rows = split(texts[::2], targets[::2])
-    records = np.zeros(len(rows), dtype=Recording(2, ()).dtype)
-    records["key"], records["outputs"] = rows.keys, said[::2]
+    splits, told_of = [rows], said[::2]
+    if copies:
+        changed = [f"{text} indeed" for text in texts[::2]]
+        splits.append(Split.unlabelled("more", changed, ["copy: swap"] * len(rows), [*range(1, len(rows) + 1)]))
+        told_of = np.concatenate([told_of, told_of])
+    records = np.zeros(len(told_of), dtype=Recording(2, ()).dtype)
+    records["key"], records["outputs"] = np.concatenate([some.keys for some in splits]), told_of
     folder.mkdir(exist_ok=True)
     write_shard(folder, 0, records)
     told, _ = Signals.open(folder, Recording(2, ()))
     words = vocabulary.trim(teacher.tokenizer, [teacher.tokenize(texts)])
     student = initialise.create(teacher, SHAPE, tokenizer=words.tokenizer, kept=words.kept, seed=0)
-    transfer = distil.transfer_set(student, [rows], told)
+    transfer = distil.transfer_set(student, splits, told)
     validation = split(texts[1::2][:validation_rows], targets[1::2][:validation_rows])
     return balance.screen(student, transfer, told, validation, StudentRecipe(), progress=Silent())
 
@@ -67,11 +77,11 @@ def names(task: Task) -> list[str]:
     return [way.name for group in balance.ways(task) for way in group]
 
 
-def test_the_default_comes_first_and_the_labels_alone_last() -> None:
+def test_the_default_comes_first_and_the_labels_alone_after_all_fixed_mixtures() -> None:
     assert WARM.name in names(CLASSES)
     for task in (CLASSES, TextRegression(0.0, 1.0)):
         assert names(task)[0] == ALONE.name
-        assert names(task)[-1] == LABELS.name
+        assert [name for name in names(task) if name != SOFT.name][-1] == LABELS.name
         assert len(names(task)) == len(set(names(task))) > 2
         for way in (way for group in balance.ways(task) for way in group):
             StudentRecipe(**{"balance": "given", **way.settings})
@@ -88,7 +98,7 @@ def test_losses_that_a_head_cannot_take_are_left_out() -> None:
 
 def found(noise: float = 0.1, rows: int = 400, **ends: float) -> dict[str, np.ndarray]:
     """Losses of known means, and how much rows differ from way to way."""
-    short = {"default": ALONE.name, "labels": LABELS.name, "half": HALF.name}
+    short = {"default": ALONE.name, "labels": LABELS.name, "half": HALF.name, "soft": SOFT.name}
     means = dict.fromkeys(names(CLASSES), 9.0) | {short[key]: end for key, end in ends.items()}
     random = np.random.default_rng(0)
     drawn = {name: random.normal(0, noise, rows) for name in means}
@@ -114,6 +124,14 @@ def test_the_labels_alone_are_taken_only_where_they_beat_mixtures_too() -> None:
     assert balance.decide(CLASSES, found(default=0.5, half=0.4, labels=0.395))[0].name == "half teacher, half labels"
 
 
+def test_weighted_soft_labels_are_taken_only_where_they_beat_whatever_else_was_taken() -> None:
+    for others in ({"half": 0.4}, {"half": 0.4, "labels": 0.3}, {}):
+        before, _ = balance.decide(CLASSES, found(default=0.5, **others))
+        least = min([0.5, *others.values()])
+        assert balance.decide(CLASSES, found(default=0.5, soft=least - 0.1, **others))[0] == SOFT
+        assert balance.decide(CLASSES, found(default=0.5, soft=least - 0.005, **others))[0] == before
+
+
 def test_a_teacher_that_talks_nonsense_is_not_followed(bert: Path, tmp_path: Path) -> None:
     losses = screened(bert, tmp_path / "told", LABELS_OF, _knowing([1 - label for label in LABELS_OF]))
     gain, error = balance.better(losses[LABELS.name], losses[ALONE.name])
@@ -130,6 +148,22 @@ def test_where_validation_rows_are_few_training_rows_that_were_held_out_tell_too
     assert {len(found) for found in losses.values()} == {8 + len(TEXTS[::2])}
     taken, _ = balance.decide(CLASSES, losses)
     assert taken.settings["alpha"] < 1
+
+
+def test_copies_do_not_tell_the_labels_of_texts_that_are_held_out(bert: Path, tmp_path: Path) -> None:
+    """A teacher that knows its own training rows by heart and nothing else: their labels were drawn by lot."""
+    random = np.random.default_rng(0)
+    labels = [float(label) for label in random.integers(0, 2, len(TEXTS))]
+    losses = screened(bert, tmp_path / "told", labels, _knowing(labels), validation_rows=8, copies=True)
+    # Nobody can know more of them than that there are two classes.
+    assert losses[ALONE.name][8:].mean() > 0.95 * np.log(2)
+    assert losses[HALF.name][8:].mean() > 0.95 * np.log(2)
+
+
+def test_the_teachers_part_is_weighed_row_by_row_where_that_is_the_way(bert: Path, tmp_path: Path) -> None:
+    losses = screened(bert, tmp_path / "told", LABELS_OF, _knowing([1 - label for label in LABELS_OF]))
+    # Nonsense weighs less where the labels are learned: no teacher is asked there.
+    assert losses[SOFT.name].mean() < losses[HALF.name].mean() < losses[ALONE.name].mean()
 
 
 def test_enough_validation_rows_need_no_help(bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,8 @@ def test_the_error_lists_what_fits() -> None:
         losses.choose("dkd", VALUE)
     assert caught.value.exit_code == 2
     assert caught.value.problems == (
-        "student.loss: 'dkd' does not fit text-regression, whose head gives 1 quantities; these do: auto, huber",
+        "student.loss: 'dkd' does not fit text-regression, whose head gives 1 quantities; these do: auto, huber, "
+        "value-mse",
     )
 
 

@@ -183,9 +183,17 @@ def test_a_missing_label_poisons_neither_value_nor_gradient() -> None:
     assert student.grad.abs().max() <= 1.0  # a straight line far out: no row pulls harder than one
 
 
-def test_a_quantity_has_no_temperature() -> None:
-    batch = example("huber")
-    torch.testing.assert_close(huber.loss(*batch, 1.0), huber.loss(*batch, 9.0))
+@pytest.mark.parametrize("name", ["huber", "value-mse"])
+def test_a_quantity_has_no_temperature(name: str) -> None:
+    batch, compute = example(name), LOSSES[name].compute
+    torch.testing.assert_close(compute(*batch, 1.0), compute(*batch, 9.0))
+
+
+def test_squared_values_follow_the_teacher_whatever_the_label_is() -> None:
+    student, teacher, targets = example("value-mse")
+    found = LOSSES["value-mse"].compute(student, teacher, targets, 1.0)
+    torch.testing.assert_close(found, (student - teacher).square()[:, 0])
+    torch.testing.assert_close(LOSSES["value-mse"].compute(student, teacher, targets + 9, 1.0), found)
 
 
 # --- direction of hidden states ----------------------------------------------------------------------------------

@@ -28,6 +28,8 @@ SCHEMA = pa.schema(
         pa.field("row", pa.int64(), nullable=False),  # its row number there, from 1
     ]
 )
+# The source of a changed copy begins so.
+COPY = "copy: "
 DESCRIPTION = "corpus.json"
 SPLITS = ("train", "validation", "judge", "test", "unlabelled")
 MORE, ALSO = "more.", "also_test."
@@ -84,6 +86,12 @@ class Split:
     def targets(self) -> NDArray[np.float64]:
         """(N,), NaN where there is no label."""
         return np.asarray(self.table["target"].to_numpy(), dtype=np.float64)
+
+    @property
+    def copied(self) -> NDArray[np.bool_]:
+        """(N,): whether a row is a changed copy of others."""
+        sources = self.table["source"].to_pylist()
+        return np.array([source.startswith(COPY) for source in sources], dtype=bool)
 
     @property
     def fingerprint(self) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tutelage.artifacts.corpus import Corpus, Split, content_key, join
+from tutelage.artifacts.corpus import COPY, Corpus, Split, content_key, join
 from tutelage.artifacts.network import Network
 from tutelage.augment import neighbours
 from tutelage.augment.given import Given, luck
@@ -91,7 +91,7 @@ def make(
                             found.append((copy, way, row))
                     bar.advance(len(some))
     copies, ways, rows = zip(*found, strict=True) if found else ((), (), ())
-    split = Split.unlabelled("copies", copies, [f"copy: {way}" for way in ways], [row + 1 for row in rows])
+    split = Split.unlabelled("copies", copies, [f"{COPY}{way}" for way in ways], [row + 1 for row in rows])
     free = [way in _OF_SEVERAL or row >= labelled for way, row in zip(ways, rows, strict=True)]
     origin = np.where(free, -1, np.asarray(rows, dtype=np.int64))
     return Copies(split, np.asarray(ways, dtype=np.str_), origin, known)

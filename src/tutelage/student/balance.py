@@ -4,10 +4,12 @@ Every way teaches a linear model over tokens and pairs, on all rows and to its e
 model has one optimum, so that what differs is the lesson and nothing else.
 
 A way is judged by the label loss of the validation rows after calibration, paired with others; where they are few, by
-that of the labelled training rows too, a fifth of which is held out in turn. The teacher alone is followed unless
-something else is better by two standard errors of the difference: there the teacher knows little, or the labels more.
-The labels alone must also beat what was taken before them. Why so, and what short trials of the student itself would
-have said: docs/decisions/0008.
+that of the labelled training rows too, a fifth of which is held out in turn. No changed copies are learned from then:
+what a teacher says of a copy, it says because it was told the label of the text itself.
+
+The teacher alone is followed unless something else is better by two standard errors of the difference: there the
+teacher knows little, or the labels more. The labels alone, and after them weighted soft labels, must also beat what was
+taken before them. Why so, and what short trials of the student itself would have said: docs/decisions/0008.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from tutelage.artifacts.network import Network
 from tutelage.artifacts.signals import Signals
 from tutelage.progress import Progress
 from tutelage.recipe import StudentRecipe
-from tutelage.student import linear, losses
+from tutelage.student import linear, losses, weighting
 from tutelage.student.distil import Transfer
 from tutelage.student.linear import Array
 from tutelage.tasks import Task
@@ -36,6 +38,7 @@ _MOST_ROWS, _FEWEST_ROWS, _MOST_NUMBERS = 20_000, 1000, 200_000
 _ERRORS = 2.0  # standard errors by which another way must be better
 _ENOUGH = 300  # validation rows that can tell a teacher who knows little from one who knows; fewer need help
 _FOLDS = 5
+_ROUNDS = 2  # of weighing rows by what a linear model learned with the weights before
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Way:
 ALONE = Way("the teacher alone", {})
 HALF = Way("half teacher, half labels", {"alpha": 0.5})
 WARM = Way("half teacher, half labels, temperature 2", {"alpha": 0.5, "temperature": 2.0})
+SOFT = Way("half teacher, half labels, weighted soft labels", {"alpha": 0.5, "weighting": "wsl"})
 LABELS = Way("the labels alone", {"alpha": 0.0, "hidden": 0.0, "attention": 0.0, "relations": 0.0})
 
 
@@ -65,6 +69,7 @@ def ways(task: Task) -> list[list[Way]]:
             for name, least in (("logit-mse", 2), ("dkd", 3))
             if task.width >= least
         ]
+        return [[ALONE], mixed, [LABELS], [SOFT]]
     return [[ALONE], mixed, [LABELS]]
 
 
@@ -92,15 +97,14 @@ def screen(
     said = spoken(student, signals.outputs(transfer.signal_rows[some], transfer.keys[some]))
     labels = transfer.targets[some]
     targets = supervised.standardised(student, labels).double()
-    exams = _exams(labels, judged, rows, enough=len(validation) >= _ENOUGH)
+    exams = _exams(labels, judged, rows, transfer.copied[some], enough=len(validation) >= _ENOUGH)
     truth = np.concatenate([validation.targets, *(labels[held] for _, _, held in exams[1:])])
     found, candidates = {}, among or [way for group in ways(task) for way in group]
     with progress.bar("Comparing ways to learn", len(candidates) * len(exams)) as bar:
         for way in candidates:
             asked, answers = settings.model_copy(update=dict(way.settings)), []
             for learned, unseen, _ in exams:
-                told = lesson(asked, task, said[learned], targets[learned])
-                pupil = linear.taught(rows[learned], told, task.width)
+                pupil = _pupil(asked, task, rows[learned], said[learned], targets[learned])
                 answers.append(pupil.outputs(unseen) * spread + centre)
                 bar.advance()
             found[way.name] = supervised.calibrated(student, np.concatenate(answers), truth)[1]
@@ -108,15 +112,24 @@ def screen(
 
 
 def _exams(
-    labels: Array, judged: Any, rows: Any, *, enough: bool
+    labels: Array, judged: Any, rows: Any, copied: NDArray[np.bool_], *, enough: bool
 ) -> list[tuple[NDArray[np.int64], Any, NDArray[np.int64]]]:
     """(rows to learn from, features of what is judged, training rows among that): validation first, then the folds."""
     everything, known = np.arange(len(labels)), np.flatnonzero(~np.isnan(labels))
     exams = [(everything, judged, everything[:0])]
     if not enough and len(known) >= _FOLDS:
         held_out = [known[number::_FOLDS] for number in range(_FOLDS)]
-        exams += [(np.setdiff1d(everything, held), rows[held], held) for held in held_out]
+        exams += [(np.setdiff1d(everything[~copied], held), rows[held], held) for held in held_out]
     return exams
+
+
+def _pupil(settings: StudentRecipe, task: Task, rows: Any, said: torch.Tensor, targets: torch.Tensor) -> linear.Pupil:
+    """A linear model that learned in one way; weights that go by what it knows are found in rounds."""
+    pupil = linear.taught(rows, lesson(settings, task, said, targets), task.width)
+    for _ in range(_ROUNDS if settings.weighting == "wsl" else 0):
+        worth = weighting.worth_following(torch.from_numpy(pupil.outputs(rows)), said, targets, task)
+        pupil = linear.taught(rows, lesson(settings, task, said, targets, worth=worth), task.width)
+    return pupil
 
 
 def sample(rows: int, outputs: int) -> NDArray[np.int64]:
@@ -160,13 +173,23 @@ def spoken(network: Network, outputs: NDArray[np.float32]) -> torch.Tensor:
     return torch.from_numpy((outputs - centre) / spread).double()
 
 
-def lesson(settings: StudentRecipe, task: Task, said: torch.Tensor, targets: torch.Tensor) -> linear.RowLoss:
-    """What a linear model is to learn from a teacher (N, K) and from labels (N,), NaN where unknown."""
+def lesson(
+    settings: StudentRecipe,
+    task: Task,
+    said: torch.Tensor,
+    targets: torch.Tensor,
+    *,
+    worth: torch.Tensor | float = 1.0,
+) -> linear.RowLoss:
+    """What a linear model is to learn from a teacher (N, K) and from labels (N,), NaN where unknown.
+
+    `worth` (N,) is what the teacher's term counts for each row.
+    """
     compute, alpha, temperature = losses.choose(settings.loss, task).compute, settings.alpha, settings.temperature
     known = ~targets.isnan()
 
     def loss(outputs: torch.Tensor) -> torch.Tensor:
-        total = alpha * temperature**2 * compute(outputs, said, targets, temperature)
+        total = alpha * worth * temperature**2 * compute(outputs, said, targets, temperature)
         if alpha < 1:
             of_labels = torch.zeros_like(total)
             of_labels[known] = task.label_loss(outputs[known], targets[known])

@@ -5,7 +5,8 @@
 
 The loss of a batch is the mean over its rows. Rows without a label have no label term. What is compared token by token
 is averaged over a row's tokens first. How each is compared is in `losses/`, which layers in `matching.py`, how alpha
-may fall on the way in `decline.py`, and how weights may change from stage to stage in `stages.py`.
+and T may fall on the way in `decline.py`, how weights may change from stage to stage in `stages.py`, and how they may
+follow from what is learned in `weighting.py`.
 """
 
 from __future__ import annotations
@@ -31,10 +32,12 @@ from tutelage.artifacts.tokens import Tokens, join
 from tutelage.errors import ModelError
 from tutelage.progress import Progress
 from tutelage.recipe import StudentRecipe
-from tutelage.student import curriculum, decline, following, losses, matching, stages
+from tutelage.student import curriculum, decline, following, growth, losses, matching, weighting
+from tutelage.student.growth import Step
 from tutelage.student.learner import Learner, Told
 from tutelage.student.losses import HIDDEN_LOSSES
 from tutelage.student.matching import Plan
+from tutelage.student.weighting import Term
 from tutelage.training import checkpoint, regular, supervised
 from tutelage.training.lean import needed_positions, used_embeddings
 from tutelage.training.loop import Loss, Work, train
@@ -54,6 +57,8 @@ class Transfer:
     keys: NDArray[np.void]
     signal_rows: NDArray[np.int64]
     """(N,): where the teacher's signals of each row are."""
+    copied: NDArray[np.bool_]
+    """(N,): which rows are changed copies of others."""
     mixture: Mixture | None = None
     """How often rows are drawn; None where each is once an epoch."""
 
@@ -73,6 +78,7 @@ class Transfer:
             storage.fingerprint_of(self.name, rows.tolist()),
             self.keys[rows],
             self.signal_rows[rows],
+            self.copied[rows],
         )
 
 
@@ -88,6 +94,7 @@ def transfer_set(student: Network, splits: Sequence[Split], signals: Signals) ->
         storage.fingerprint_of(signals.folder.name, [split.fingerprint for split in splits]),
         keys,
         signals.find(keys),
+        np.concatenate([split.copied for split in splits]),
         _mixture(splits),
     )
     if signals.recording.channels:
@@ -144,14 +151,16 @@ def distil(
         plan,
         width=width,
         teacher_width=wide if HIDDEN_LOSSES[settings.hidden_loss].needs_same_width else width,
+        uncertain=settings.weighting == "uncertainty",
     )
     name = supervised.fingerprint(student, settings, seed, transfer.name, validation.fingerprint)
     # Everything else follows from where the training starts, a later stage's start too.
     lesson = _Lesson(student, learner, transfer, signals, validation, plan, seed, progress)
-    if settings.stages is None:
-        state = lesson.learn(settings, name, folder, "Distilling the student")
+    steps = growth.steps(settings, int(student.model.config.num_hidden_layers))
+    if settings.stages is None and len(steps) == 1:
+        state = lesson.learn(steps[0], name, folder, "Distilling the student")
     else:
-        state = _in_stages(lesson, stages.of(settings), name, folder)
+        state = _in_steps(lesson, steps, name, folder, copies=bool(settings.growth and settings.growth.new == "copy"))
     supervised.finish(student, validation)
     return state
 
@@ -171,15 +180,17 @@ def _batches(
     return curriculum.batches(known, settings, seed)
 
 
-def _in_stages(lesson: _Lesson, settings: Sequence[StudentRecipe], name: str, folder: Path) -> checkpoint.State:
+def _in_steps(lesson: _Lesson, steps: Sequence[Step], name: str, folder: Path, *, copies: bool) -> checkpoint.State:
     history: list[dict[str, float]] = []
     state = checkpoint.State(name)
-    for number, stage in enumerate(settings, start=1):
+    for number, step in enumerate(steps, start=1):
+        if copies and number > 1:
+            growth.put_on(lesson.student.model, steps[number - 2].layers, step.layers)
         state = lesson.learn(
-            stage,
+            step,
             storage.fingerprint_of(name, number),
             folder / f"stage-{number}",
-            f"Distilling the student, stage {number} of {len(settings)}",
+            f"Distilling the student, stage {number} of {len(steps)}",
         )
         done = len(history)
         history += [{**epoch, "epoch": done + epoch["epoch"], "stage": float(number)} for epoch in state.history]
@@ -199,9 +210,13 @@ class _Lesson:
     seed: int
     progress: Progress
 
-    def learn(self, settings: StudentRecipe, name: str, folder: Path, title: str) -> checkpoint.State:
+    def learn(self, step: Step, name: str, folder: Path, title: str) -> checkpoint.State:
         """One stage, or all of it."""
-        student, learner, plan = self.student, self.learner, self.plan.of(settings)
+        with growth.lower(self.student.model, step.layers):
+            return self._learn(step.settings, self.plan.of(step.settings).up_to(step.layers), name, folder, title)
+
+    def _learn(self, settings: StudentRecipe, plan: Plan, name: str, folder: Path, title: str) -> checkpoint.State:
+        student, learner = self.student, self.learner
         learner.plan = plan
         of_states = HIDDEN_LOSSES[settings.hidden_loss]
         of_outputs = losses.choose(settings.loss, student.task)
@@ -220,6 +235,7 @@ class _Lesson:
                     _loss(student, replace(self.transfer, tokens=tokens), told, settings, plan),
                     # Of a head that does not learn, validation says nothing.
                     supervised.Exam(student, judged, self.validation.targets).score if settings.prediction else None,
+                    learner.figures,
                     compares_rows=(settings.prediction > 0 and of_outputs.compares_rows)
                     or (bool(plan.ours) and of_states.compares_rows),
                     regime=learner.regime(),
@@ -231,10 +247,10 @@ def _loss(student: Network, transfer: Transfer, signals: Signals, settings: Stud
     centre, spread = supervised.units(student)
     targets = supervised.standardised(student, transfer.targets)
     of_outputs = losses.choose(settings.loss, student.task).compute
-    temperature = settings.temperature
 
     def loss(model: nn.Module, rows: NDArray[np.int64], done: float) -> torch.Tensor:
-        alpha, batch = decline.alpha(settings, done), student.collate(transfer.tokens, rows)
+        alpha, temperature = decline.alpha(settings, done), decline.temperature(settings, done)
+        batch = student.collate(transfer.tokens, rows)
         told = signals.take(transfer.signal_rows[rows], transfer.keys[rows])
         channels, states = signals.recording.channels, np.empty(0, dtype=np.float32)
         if channels:
@@ -244,14 +260,16 @@ def _loss(student: Network, transfer: Transfer, signals: Signals, settings: Stud
             outputs = ours.outputs
             said = torch.from_numpy((told["outputs"] - centre) / spread).to(outputs)
             labels = targets[rows].to(outputs.device)
-            total = outputs.new_zeros(())
+            terms = []
             if settings.prediction:
-                total = alpha * temperature**2 * of_outputs(outputs, said, labels, temperature).sum()
+                told_rows = temperature**2 * of_outputs(outputs, said, labels, temperature)
+                if settings.weighting == "wsl":
+                    told_rows = told_rows * weighting.worth_following(outputs, said, labels, student.task)
+                terms.append(Term("teacher", settings.prediction * alpha, told_rows))
                 if alpha < 1:
                     known = ~labels.isnan()
-                    total = total + (1 - alpha) * student.task.label_loss(outputs[known], labels[known]).sum()
-                if settings.prediction != 1:
-                    total = settings.prediction * total
+                    of_labels = student.task.label_loss(outputs[known], labels[known])
+                    terms.append(Term("labels", settings.prediction * (1 - alpha), of_labels))
             if plan:
                 theirs = ours.tokens
                 if channels:
@@ -260,8 +278,8 @@ def _loss(student: Network, transfer: Transfer, signals: Signals, settings: Stud
                 pooled = torch.from_numpy(told["hidden"].astype(np.float32)).to(outputs)
                 # Products of vectors are compared: rounded, small differences would vanish.
                 with precision("fp32"):
-                    total = total + following.cost(ours, theirs, pooled, settings, plan)
-            return total
+                    terms += following.terms(ours, theirs, pooled, settings, plan)
+            return weighting.total(terms, ours.log_variances)
 
         turn = Turn(student, batch, lambda: model(batch), judge, attrgetter("outputs"))
         return regular.loss(turn, settings)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 
 from tutelage.artifacts.projections import PROJECTIONS
@@ -10,21 +12,20 @@ from tutelage.recipe import StudentRecipe
 from tutelage.student.learner import Told
 from tutelage.student.losses import ATTENTION_LOSSES, HIDDEN_LOSSES, relations
 from tutelage.student.matching import Plan
+from tutelage.student.weighting import Term
 
 
-def cost(ours: Told, theirs: TokenStates, pooled: torch.Tensor, settings: StudentRecipe, plan: Plan) -> torch.Tensor:
-    """The weighted sum over the rows of a batch.
+def terms(ours: Told, theirs: TokenStates, pooled: torch.Tensor, settings: StudentRecipe, plan: Plan) -> Iterator[Term]:
+    """What each costs the rows of a batch.
 
     `theirs` are the teacher's states of the same tokens, `pooled` its averages over texts (B, layers, width).
     """
-    total = ours.outputs.new_zeros(())
     if plan.ours:
-        total = total + settings.hidden * _hidden(ours, theirs, pooled, settings, plan).sum()
+        yield Term("hidden", settings.hidden, _hidden(ours, theirs, pooled, settings, plan))
     if plan.attention:
-        total = total + settings.attention * _attention(ours.tokens, theirs, settings, plan).sum()
+        yield Term("attention", settings.attention, _attention(ours.tokens, theirs, settings, plan))
     if plan.relations is not None:
-        total = total + settings.relations * _relations(ours.tokens, theirs, plan).sum()
-    return total
+        yield Term("relations", settings.relations, _relations(ours.tokens, theirs, plan))
 
 
 def _hidden(ours: Told, theirs: TokenStates, pooled: torch.Tensor, settings: StudentRecipe, plan: Plan) -> torch.Tensor:

@@ -1,4 +1,7 @@
-"""A student and what it needs only while it learns: maps to the teacher's width, mixtures of the teacher's layers."""
+"""A student and what it needs only while it learns.
+
+Maps to the teacher's width, mixtures of the teacher's layers, log-variances of the terms of its loss.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,15 @@ from torch import nn
 from tutelage.artifacts.batch import Batch
 from tutelage.artifacts.network import full
 from tutelage.artifacts.token_states import HIDDEN, TokenStates, hear
+from tutelage.student import weighting
 from tutelage.student.matching import Plan, matched_layers
+from tutelage.student.weighting import Uncertainty
 from tutelage.training.regime import Regime
 
-# A score of a mixture moves by a learning rate a step at most, and has to move by about one: faster than weights do.
+# A score of a mixture, or a log-variance, moves by a learning rate a step at most, and has to move by about one: faster
+# than weights do.
 _RATE = 20.0
+_FAST = ("mixture.scores", "uncertainty.log_variances")
 
 
 class Told(NamedTuple):
@@ -29,36 +36,50 @@ class Told(NamedTuple):
     """What the plan needs of every token."""
     shares: torch.Tensor | None
     """(layers, teacher's layers) that add up to 1 in each row, where mixtures are learned."""
+    log_variances: torch.Tensor | None = None
+    """(terms,), where the weights of terms are learned."""
 
 
 class Learner(nn.Module):
     """A student that learns by a plan; the plan may be narrowed for a stage."""
 
-    def __init__(self, student: nn.Module, plan: Plan, *, width: int, teacher_width: int) -> None:
+    def __init__(
+        self, student: nn.Module, plan: Plan, *, width: int, teacher_width: int, uncertain: bool = False
+    ) -> None:
         super().__init__()
         self.student, self.plan = student, plan
         same = width == teacher_width
         self.bridges = nn.ModuleList(nn.Identity() if same else nn.Linear(width, teacher_width) for _ in plan.ours)
         self.mixture = Mixture(plan.ours, plan.theirs) if plan.learned else None
+        self.uncertainty = Uncertainty() if uncertain else None
 
     def forward(self, batch: Batch) -> Told:
         """What the student says of a batch."""
         plan = self.plan
         pooled = () if plan.by_token else plan.ours
+        log_variances = self.uncertainty() if self.uncertainty else None
         outputs, hidden, tokens = hear(self.student, batch, layers=pooled, channels=plan.channels(0))
         if not plan.ours:
-            return Told(outputs, hidden, tokens, None)
+            return Told(outputs, hidden, tokens, None, log_variances)
         if plan.by_token:
             hidden = tokens.of([(HIDDEN, layer) for layer in plan.ours])
         bridged = torch.stack([full(self.bridges[i](hidden[:, i])) for i in range(len(plan.ours))], dim=1)
-        return Told(outputs, bridged, tokens, self.mixture() if self.mixture else None)
+        return Told(outputs, bridged, tokens, self._shares(), log_variances)
+
+    def _shares(self) -> torch.Tensor | None:
+        """Those of the layers that there are while a student grows: the lowest."""
+        return self.mixture()[: len(self.plan.ours)] if self.mixture else None
 
     def regime(self) -> Regime:
-        """How what is not the student learns: the scores of a mixture faster, and without being held back."""
-        if self.mixture is None:
-            return Regime()
-        name = "mixture.scores"
-        return Regime(rate=lambda given: _RATE if given == name else 1.0, decays=lambda given: given != name)
+        """How what is not the student learns: scores and log-variances faster, and without being held back."""
+        return Regime(rate=lambda name: _RATE if name in _FAST else 1.0, decays=lambda name: name not in _FAST)
+
+    def figures(self) -> dict[str, float]:
+        """What of it the history shows: the factors by which the terms are weighed, where they are learned."""
+        if self.uncertainty is None:
+            return {}
+        found = weighting.factors(self.uncertainty.log_variances)
+        return {f"factor_{name}": factor for name, factor in found.items()}
 
 
 class Mixture(nn.Module):

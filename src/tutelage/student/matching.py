@@ -49,6 +49,20 @@ class Plan:
         kept = kept if stage.attention else replace(kept, attention=(), heads=0)
         return kept if stage.relations else replace(kept, relations=None, parts=0)
 
+    def up_to(self, layers: int | None) -> Plan:
+        """What is left of it while a student has its lowest layers only; None leaves all."""
+        if layers is None:
+            return self
+        ours = tuple(layer for layer in self.ours if layer <= layers)
+        return replace(
+            self,
+            ours=ours,
+            theirs=self.theirs if self.learned else self.theirs[: len(ours)],
+            attention=tuple(pair for pair in self.attention if pair[0] <= layers),
+            # The topmost layer, whichever it is, has the relations to follow.
+            relations=self.relations and (layers, self.relations[1]),
+        )
+
     def channels(self, side: Literal[0, 1]) -> tuple[Channel, ...]:
         """What is needed of every token: 0 of the student, 1 of the teacher."""
         hidden = (self.ours, self.theirs)[side] if self.by_token else ()

@@ -17,6 +17,7 @@ import torch
 
 from tutelage.errors import RecipeError
 from tutelage.student.losses import (
+    annealed_mse,
     attention,
     dist,
     dkd,
@@ -32,6 +33,7 @@ from tutelage.student.losses import (
     logit_mse,
     soft_cross_entropy,
     standardised,
+    value_mse,
 )
 from tutelage.tasks import Task
 
@@ -64,11 +66,13 @@ LOSSES: dict[str, OutputLoss] = {
     "soft-cross-entropy": OutputLoss(soft_cross_entropy.loss, least_outputs=2),
     "kl": OutputLoss(kl.loss, least_outputs=2),
     "logit-mse": OutputLoss(logit_mse.loss, least_outputs=2),
+    "annealed-mse": OutputLoss(annealed_mse.loss, least_outputs=2),
     "dkd": OutputLoss(dkd.loss, least_outputs=2),
     "dist": OutputLoss(dist.loss, least_outputs=2, compares_rows=True),
     "standardised": OutputLoss(standardised.loss, least_outputs=3),
     "generalised-jsd": OutputLoss(generalised_jsd.loss, least_outputs=2),
     "huber": OutputLoss(huber.loss, "quantities"),
+    "value-mse": OutputLoss(value_mse.loss, "quantities"),
 }
 
 HIDDEN_LOSSES: dict[str, HiddenLoss] = {
