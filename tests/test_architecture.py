@@ -49,6 +49,7 @@ COMPOSERS = {
         "pretraining",
         "workshop",
         "climb",
+        "trial",
         "proof",
         "refuse",
         "teachers",

@@ -112,7 +112,8 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
 
 def _shape_line(recipe: Recipe, shape: Shape, tokens: int) -> str:
     if recipe.student.searches:
-        return "student: searched for the goal, for about 1.5 times the teacher's training; below, one of middle size"
+        times = f"{recipe.student.search_time:g} times the teacher's training"
+        return f"student: searched for the goal, for about {times}; below, one of middle size"
     return f"student: {shape.layers} layers x {shape.width}, feed-forward {shape.feed_forward}, {tokens:,} tokens"
 
 
@@ -224,7 +225,8 @@ def _estimate(
         "evaluation": _EVALUATION + judged * (teacher.reading + 2 * student.reading),
     }
     if recipe.student.searches:
-        seconds["student"] = max(seconds["student"], 1.5 * max(seconds["teacher"], 3 * seconds["signals"]))
+        untrained = 3 * read * teacher.reading
+        seconds["student"] = max(seconds["student"], settings.search_time * max(seconds["teacher"], untrained))
     parts = ", ".join(f"{name} {_duration(value)}" for name, value in seconds.items() if value)
     states = (read + rows["validation"] * per_row) * teacher.kept
     copies = _COPIES * len(stages.of(recipe.student)) + 3

@@ -14,7 +14,7 @@ from tutelage.artifacts.corpus import Corpus
 from tutelage.artifacts.measurements import LearningCurve, Measurements, Search
 from tutelage.artifacts.network import Network
 from tutelage.compress.export import export
-from tutelage.evaluate import elsewhere, measure, memory, speed
+from tutelage.evaluate import elsewhere, levels, measure, memory, speed
 from tutelage.evaluate.baseline import Baseline
 from tutelage.evaluate.intervals import Bootstrap
 from tutelage.evaluate.measure import Player
@@ -140,9 +140,10 @@ def _student(cast: Cast, drafts: Path) -> Player:
         packed.predictions,
         {"onnxruntime": speed.packed(packed), "pytorch": speed.pytorch(made.network)},
         deployed_in="onnxruntime",
-        parameters=made.network.parameters,
+        parameters=made.parameters,
         size=storage.size_of(packed.path),
         footprint=lambda texts: memory.of_bundle(packed.path, texts, threads=cast.threads),
+        levels=lambda texts: levels.measure(packed, texts, levels=3 if made.middle else 2),
     )
 
 

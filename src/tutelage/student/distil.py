@@ -36,6 +36,7 @@ from tutelage.student.learner import Learner, Told
 from tutelage.student.losses import HIDDEN_LOSSES
 from tutelage.student.matching import Plan
 from tutelage.training import checkpoint, regular, supervised
+from tutelage.training.hope import Hope
 from tutelage.training.lean import needed_positions, used_embeddings
 from tutelage.training.loop import Loss, Work, train
 from tutelage.training.precision import precision
@@ -129,11 +130,12 @@ def distil(
     folder: Path,
     progress: Progress,
     plan: Plan | None = None,
+    hope: Hope | None = None,
 ) -> checkpoint.State:
     """Train a student in place on recorded signals; units and calibration are folded into its head.
 
-    By default its layers 1, 2 ... follow the recorded ones, in order. Returns the state at the end, with the history
-    of all stages.
+    By default its layers 1, 2 ... follow the recorded ones, in order. A training in one stage ends when `hope` is lost.
+    Returns the state at the end, with the history of all stages.
     """
     torch.manual_seed(seed)
     if plan is None:
@@ -149,7 +151,8 @@ def distil(
     # Everything else follows from where the training starts, a later stage's start too.
     lesson = _Lesson(student, learner, transfer, signals, validation, plan, seed, progress)
     if settings.stages is None:
-        state = lesson.learn(settings, name, folder, "Distilling the student")
+        name = storage.fingerprint_of(name, vars(hope)) if hope else name
+        state = replace(lesson, hope=hope).learn(settings, name, folder, "Distilling the student")
     else:
         state = _in_stages(lesson, stages.of(settings), name, folder)
     supervised.finish(student, validation)
@@ -198,6 +201,7 @@ class _Lesson:
     plan: Plan
     seed: int
     progress: Progress
+    hope: Hope | None = None
 
     def learn(self, settings: StudentRecipe, name: str, folder: Path, title: str) -> checkpoint.State:
         """One stage, or all of it."""
@@ -222,6 +226,7 @@ class _Lesson:
                     supervised.Exam(student, judged, self.validation.targets).score if settings.prediction else None,
                     compares_rows=(settings.prediction > 0 and of_outputs.compares_rows)
                     or (bool(plan.ours) and of_states.compares_rows),
+                    hopeless=self.hope.lost if self.hope else lambda _: False,
                     regime=learner.regime(),
                 )
                 return train(learner, work, settings, seed=self.seed, folder=folder, progress=self.progress)

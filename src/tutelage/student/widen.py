@@ -69,7 +69,7 @@ def widen(
         return network, None
     vocabulary, buckets = int(network.model.config.vocab_size), linear.buckets(network.task.width)
     numbers = (vocabulary + buckets) * network.task.width
-    if wanted == "auto" and numbers > _LARGEST_TABLE:
+    if wanted == "auto" and not fits(vocabulary, network.task.width):
         return network, _left_out(f"a table of {numbers:,} numbers would outgrow the student; `wide: true` makes it")
     among = np.arange(len(tokens)) if among is None else among
     most = min(len(among), _MOST_ROWS, max(_LARGEST_ROWS // network.task.width, 1))
@@ -90,6 +90,11 @@ def widen(
     better = alone.losses - best.losses
     pays = better.mean() > better.std() / np.sqrt(len(better))
     return _decided(network, alone, best, weights, buckets=buckets, taken=bool(pays) or wanted is True)
+
+
+def fits(vocabulary: int, outputs: int) -> bool:
+    """Whether a table for so many tokens and K outputs is small enough to stand beside a student."""
+    return (vocabulary + linear.buckets(outputs)) * outputs <= _LARGEST_TABLE
 
 
 def _left_out(why: str) -> dict[str, Any]:
@@ -128,7 +133,9 @@ class _Judge:
 
     def best(self, name: str, weights: Array, bias: Array) -> Mix:
         """The share of least validation loss."""
-        mixes = [self._mixed(name, weights, bias, float(share)) for share in _SHARES]
+        # Without layers there is nothing to mix with.
+        shares = _SHARES if self.network.layers else (1.0,)
+        mixes = [self._mixed(name, weights, bias, float(share)) for share in shares]
         return min(mixes, key=lambda mix: float(mix.losses.mean()))
 
     def _mixed(self, name: str, weights: Array, bias: Array, share: float) -> Mix:
@@ -144,9 +151,10 @@ def _decided(
     network: Network, alone: Mix, best: Mix, rarity: Array, *, buckets: int, taken: bool
 ) -> tuple[Network, dict[str, Any]]:
     headline = network.task.headline
+    share = f"a {best.share:.0%} share" if network.layers else "alone"
     choice = {
         "what": "wide part",
-        "taken": f"a {best.share:.0%} share, learned from the {best.learned_from}" if taken else "none",
+        "taken": f"{share}, learned from the {best.learned_from}" if taken else "none",
         "why": f"validation loss {alone.losses.mean():.4f} without, {best.losses.mean():.4f} with it; "
         f"{headline.title.lower()} {alone.score:.4f} and {best.score:.4f}",
         "figures": {
