@@ -51,6 +51,7 @@ class Three:
         self.judge = Judge(self.dear, self.tokens, np.zeros(len(TEXTS)), 1)
         scores = cascade._scores(self.dear, self.tokens)
         assert scores is not None
+        self.scores = scores
         self.answers = [scores / 1.5, self.judge.outputs(self.middle), self.judge.outputs(self.whole)]
         self.sure = [TASK.confidence(torch.from_numpy(said)).numpy() for said in self.answers[:2]]
 
@@ -113,14 +114,13 @@ def test_the_thresholds_cost_no_more_than_allowed_and_save_work(three: Three, mo
         assert found is not None
         assert found.middle is not None
         assert found.cost <= allowed + 1e-9
-        first = three.sure[0] >= found.threshold if found.share else np.zeros(len(TEXTS), dtype=bool)
+        alone = three.scores / found.temperature
+        first = TASK.confidence(torch.from_numpy(alone)).numpy() >= found.threshold
         sure = TASK.confidence(torch.from_numpy(second)).numpy() >= found.middle.threshold
+        assert found.share == pytest.approx(first.mean())
         assert found.middle.share == pytest.approx((~first & sure).mean())
-        alone = cascade._temperature(TASK, three.answers[0], judge.targets)
-        said = np.choose(
-            np.where(first, 0, np.where(sure, 1, 2))[:, None],
-            [three.answers[0] / alone, second, judge.outputs(three.whole)],
-        )
+        who = np.where(first, 0, np.where(sure, 1, 2))[:, None]
+        said = np.choose(who, [alone, second, judge.outputs(three.whole)])
         assert (said.argmax(1) != judge.targets).mean() <= allowed + 1e-9
 
 

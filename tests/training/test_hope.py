@@ -19,6 +19,7 @@ from tutelage.training.hope import Hope
         ([0.80, 0.70], True),  # no line falls: 0.80 is what there is
         ([0.84, 0.80], False),  # within what a wide part may add: 0.06 of 0.87
         ([0.60, 0.70, 0.71], True),  # 0.72 after four
+        ([0.60, 0.60, 0.60, 0.60], False),  # it is over anyway
     ],
 )
 def test_what_is_far_below_the_line_is_lost(scores: list[float], lost: bool) -> None:

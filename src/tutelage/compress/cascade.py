@@ -156,8 +156,10 @@ class _Answers:
         """Which rows are answered (N,), from all that may be down to a share of them: those it is surest of."""
         places = np.arange(len(self.sure)) if among is None else np.flatnonzero(among)
         order = places[np.argsort(-self.sure[places], kind="stable")]
-        counts = np.linspace(least * len(self.sure), len(order), _STEPS).astype(int)
-        for count in np.unique(counts[counts <= len(order)])[::-1]:
+        fewest = int(least * len(self.sure))
+        if len(order) < fewest:
+            return
+        for count in np.unique(np.linspace(fewest, len(order), _STEPS).astype(int))[::-1]:
             taken = np.zeros(len(self.sure), dtype=bool)
             if count:
                 taken[places] = self.sure[places] >= self.sure[order[count - 1]]

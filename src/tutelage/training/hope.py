@@ -24,11 +24,12 @@ class Hope:
     def lost(self, history: Sequence[dict[str, float]]) -> bool:
         """Whether even what the last epoch gained, again in every epoch to come, would leave it far below.
 
-        Two epochs are needed to tell. Gains shrink and the learning rate falls, so that a straight line is generous.
+        Two epochs are needed to tell, and after the last there is nothing to give up. Gains shrink and the learning rate
+        falls, so that a straight line is generous.
         """
         scores = [record.get("score") for record in history]
         last = scores[-2:]
-        if len(last) < 2 or None in last:
+        if len(last) < 2 or None in last or len(history) >= self.epochs:
             return False
         best = max(score for score in scores if score is not None)
         before, now = (float(score or 0.0) for score in last)
