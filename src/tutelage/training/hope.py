@@ -24,8 +24,8 @@ class Hope:
     def lost(self, history: Sequence[dict[str, float]]) -> bool:
         """Whether even what the last epoch gained, again in every epoch to come, would leave it far below.
 
-        Two epochs are needed to tell, and after the last there is nothing to give up. Gains shrink and the learning rate
-        falls, so that a straight line is generous.
+        Two epochs are needed to tell, and after the last there is nothing to give up. Gains shrink and the learning
+        rate falls, so that a straight line is generous.
         """
         scores = [record.get("score") for record in history]
         last = scores[-2:]
