@@ -25,10 +25,11 @@ from tutelage.console import Terminal
 from tutelage.data import vader
 from tutelage.data.prepare import prepare
 from tutelage.folder import RunFolder
+from tutelage.made import Bench
 from tutelage.progress import Logged
 from tutelage.recipe import StudentRecipe
 from tutelage.student import build
-from tutelage.workshop import Bench, Workshop
+from tutelage.workshop import Workshop
 
 SHAPE = {"size": None, "layers": 1, "balance": "given", "patience": None, "control": False}
 EPOCHS = 4

@@ -25,12 +25,13 @@ from tutelage.console import Terminal
 from tutelage.data.prepare import prepare
 from tutelage.encoding import reading
 from tutelage.folder import RunFolder
+from tutelage.made import Bench
 from tutelage.progress import Logged
 from tutelage.recipe import Recipe, StudentRecipe
 from tutelage.recipe_matching import MatchingRecipe
 from tutelage.student import build, stages
 from tutelage.teacher import fine_tune, load
-from tutelage.workshop import Bench, Workshop
+from tutelage.workshop import Workshop
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 RECIPES = ("distilbert", "tinybert", "minilm")

@@ -29,9 +29,9 @@ def child(output: str, model: str, die_in_save: int, within: str) -> None:
     """
     from tutelage import pipeline, recipe, storage
     from tutelage.folder import RunFolder
+    from tutelage.made import Bench
     from tutelage.progress import Logged, Silent
     from tutelage.student import build
-    from tutelage.workshop import Bench
 
     if die_in_save:
         flush, calls = storage._flush, iter(range(1, 1_000_000))

@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import torch
 
-from tutelage import first_task, gather, refuse
+from tutelage import assistant, first_task, gather, refuse
 from tutelage import recipe as recipes
 from tutelage.artifacts.batch import plan
 from tutelage.artifacts.corpus import Corpus
@@ -77,9 +77,12 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
         # Of several teachers the first is tried last, and stands for all.
         for model in reversed(recipe.teacher.models or [recipe.teacher.model]):
             teacher, fitted = load.load(model, corpus.task, read)
+            if first is not None or fine_tune.trains(teacher, recipe.teacher, fitted=fitted):
+                strategies.refuse_impossible(teacher.model, recipe.teacher.model_copy(update={"model": model}))
             shape = build.choose(recipe.student, teacher.model.config)
             matching.check(recipe.student, shape, teacher.model)
             ladder.check(recipe.student, teacher.model)
+            between = assistant.check(recipe.student, teacher.model)
             refuse.other_tokens(recipe.student, teacher, corpus)
             gather.refuse_unfit(recipe)
         choice = None
@@ -88,12 +91,17 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
             trains = fine_tune.trains(teacher, recipe.teacher, fitted=fitted) or first is not None
             before = 0.0 if first is None else _first_seconds(recipe, first, teacher)
             if trains:
-                recipe, choice = _settled(recipe, teacher, corpus)
+                recipe, choice = _settled(recipe, teacher, corpus, fitted=fitted)
             with _ready(teacher, recipe, corpus, fitted=fitted, trains=trains):
                 costs = [_cost(teacher, tokens, recipe.teacher)]
             bar.advance()
+            # A teacher that was made to read the mean hands a layer down.
+            shape = build.choose(recipe.student, teacher.model.config)
             student, kept = _student(corpus, teacher, shape, recipe)
             costs.append(_cost(student, tokens_of(student, corpus), recipe.student))
+            if between is not None:
+                student, _ = _student(corpus, teacher, between, recipe)
+                costs.append(_cost(student, tokens_of(student, corpus), recipe.student))
             bar.advance()
         lines = [f"{recipe.task}: the recipe is sound.", "", *describe(corpus.health), ""]
         if first is not None:
@@ -114,7 +122,9 @@ def _shape_line(recipe: Recipe, shape: Shape, tokens: int) -> str:
     if recipe.student.searches:
         times = f"{recipe.student.search_time:g} times the teacher's training"
         return f"student: searched for the goal, for about {times}; below, one of middle size"
-    return f"student: {shape.layers} layers x {shape.width}, feed-forward {shape.feed_forward}, {tokens:,} tokens"
+    layers = "1 layer" if shape.layers == 1 else f"{shape.layers} layers"
+    layers += " and one that averages" if shape.averages else ""
+    return f"student: {layers} x {shape.width}, feed-forward {shape.feed_forward}, {tokens:,} tokens"
 
 
 def _ready(
@@ -127,10 +137,11 @@ def _ready(
     return strategies.applied(teacher, recipe.teacher, targets=targets, seed=recipe.seed, fitted=fitted)
 
 
-def _settled(recipe: Recipe, teacher: Network, corpus: Corpus) -> tuple[Recipe, dict[str, Any] | None]:
+def _settled(recipe: Recipe, teacher: Network, corpus: Corpus, *, fitted: bool) -> tuple[Recipe, dict[str, Any] | None]:
     """The recipe with a strategy in place of `auto`, and the choice."""
     free = psutil.virtual_memory().available
-    settings, choice = strategies.settled(teacher, recipe.teacher, corpus["train"].targets, free=free)
+    targets = corpus["train"].targets
+    settings, choice = strategies.settled(teacher, recipe.teacher, targets, free=free, fitted=fitted)
     return recipe.model_copy(update={"teacher": settings}), choice
 
 
@@ -201,11 +212,12 @@ def _fastest(work: Callable[[], None]) -> float:
 def _estimate(
     recipe: Recipe, corpus: Corpus, tokens: Tokens, costs: list[Cost], *, trains: bool, a_token: int, before: float
 ) -> list[str]:
-    teacher, student = costs
+    teacher, student, *between = costs
     settings = stages.together(recipe.student)
     per_row = float(np.mean(tokens.lengths))
     rows = {name: len(split) for name, split in corpus.splits.items()}
     several = len(recipe.teacher.models or [recipe.teacher.model])
+    speaking = recipe.teacher.epochs if recipe.teacher.candidates else several
     # What an epoch draws, and every text once.
     drawn = corpus["train"].drawn
     labelled, read = drawn * per_row, rows["train"] * per_row
@@ -219,7 +231,8 @@ def _estimate(
     seconds = {
         "first task": several * before,
         "teacher": several * (once + recipe.teacher.epochs * epoch * teacher.training),
-        "signals": (read + unlabelled) * teacher.reading,
+        "signals": (read + unlabelled) * teacher.reading * (speaking if recipe.teacher.combine == "all" else 1),
+        "assistant": sum(_assistant(recipe, one, labelled, read, unlabelled) for one in between),
         "student": settings.epochs * (labelled + unlabelled) * student.training,
         "control": settings.epochs * labelled * student.training if settings.control else 0.0,
         "evaluation": _EVALUATION + judged * (teacher.reading + 2 * student.reading),
@@ -230,7 +243,14 @@ def _estimate(
     parts = ", ".join(f"{name} {_duration(value)}" for name, value in seconds.items() if value)
     states = (read + rows["validation"] * per_row) * teacher.kept
     copies = _COPIES * len(stages.of(recipe.student)) + 3
-    disk = (_COPIES + 2) * teacher.size + copies * student.size + states + (read + unlabelled) * a_token
+    # Of every epoch, while they are compared: the weights, and the teacher that they make.
+    epochs = 2 * recipe.teacher.epochs if recipe.teacher.candidates else 0
+    disk = (
+        (_COPIES + 2 + epochs) * teacher.size
+        + copies * sum(one.size for one in costs[1:])
+        + states
+        + (read + unlabelled) * a_token
+    )
     memory = psutil.Process().memory_info().rss + (2 * teacher.size if trains else 0)
     free = psutil.disk_usage(str(_existing(Path(recipe.output).absolute()))).free
     lines = [
@@ -241,6 +261,12 @@ def _estimate(
     if disk > free:
         lines.append("warning: the disk has too little room")
     return lines
+
+
+def _assistant(recipe: Recipe, cost: Cost, labelled: float, read: float, unlabelled: float) -> float:
+    """What training an assistant takes, and recording what it says, in seconds."""
+    epochs = stages.together(assistant.settings_of(recipe.student)).epochs
+    return epochs * (labelled + unlabelled) * cost.training + (read + unlabelled) * cost.reading
 
 
 def _first_seconds(recipe: Recipe, first: Corpus, teacher: Network) -> float:

@@ -23,6 +23,7 @@ from tutelage import storage
 from tutelage.artifacts.measurements import Search, Tried
 from tutelage.budget import Estimate, Spent
 from tutelage.evaluate import machine
+from tutelage.made import Bench, Made
 from tutelage.recipe import StudentRecipe
 from tutelage.student import ladder, stages
 from tutelage.student.ladder import Rung
@@ -30,7 +31,7 @@ from tutelage.student.matching import Plan
 from tutelage.training import supervised
 from tutelage.training.hope import Hope
 from tutelage.trial import Judge
-from tutelage.workshop import Bench, Made, Workshop
+from tutelage.workshop import Workshop
 
 # Fine-tuning reads forwards and backwards: three times the work of recording. For a teacher that needed no training.
 _READINGS = 3.0

@@ -24,11 +24,21 @@ LOG = "log.jsonl"
 _INSIDE = ".tutelage"
 Asked = Recipe | PretrainRecipe
 _SHOWN = 8
-# A search leaves stages of its own for every student that it tried.
 CHOOSING = "strategy of the "
 """Where the stage of a teacher begins in which its strategy is chosen."""
+WIDE = "teacher wide"
+"""The stage in which a linear part beside the teacher is chosen."""
+POOL = "teachers together"
+"""The stage in which several teachers are weighed against each other."""
+ASSISTANT = "assistant"
+"""The stage of a student that teaches another."""
+JUDGED = f"{ASSISTANT} judged"
+BALANCING = f"balance of the {ASSISTANT}"
+"""Those in which it is said what that one kept, and how it learned."""
+# A search leaves stages of its own for every student that it tried.
 _COMPARED = ("teacher", "student", "control")
-_DECIDING = (f"{CHOOSING}teacher", "teacher", "texts", "balance", "student", "compress")
+_OF_TEACHERS = (f"{CHOOSING}teacher", "teacher", POOL, WIDE)
+_DECIDING = (*_OF_TEACHERS, "texts", BALANCING, JUDGED, "balance", "student", "compress")
 
 
 class RunFolder:
@@ -46,6 +56,8 @@ class RunFolder:
         self.search = path / _INSIDE / "search"
         self.teachers = path / _INSIDE / "teachers"
         self.first = path / _INSIDE / "first"
+        self.beside = path / _INSIDE / "beside"
+        self.assistant = path / _INSIDE / "assistant"
         self.teacher = path / "teacher"
         self.signals = path / "signals"
         self.student = path / "student"
@@ -122,6 +134,16 @@ class RunFolder:
         storage.write_json(self._stages, records)
         shutil.rmtree(self.training / stage, ignore_errors=True)
         return kept
+
+    def candidates(self, count: int, *, epochs: bool = False) -> list[Path]:
+        """Where so many teachers are made, of which one is taken; those of one model's epochs have their own place."""
+        place = self.teachers / "epochs" if epochs else self.teachers
+        return [place / str(number) for number in range(1, count + 1)]
+
+    def forget(self, stage: str) -> None:
+        """What was chosen in it for another recipe in the same folder is not told of this one."""
+        if self.kept(stage):
+            self.finish(stage, "given", started=time.monotonic(), choices=[])
 
     def times(self) -> dict[str, float]:
         """Seconds that each finished stage took, in the order in which they were finished.

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from tutelage import gather, proof, refuse, storage
+from tutelage import assistant, gather, proof, refuse, storage
 from tutelage import recipe as recipes
 from tutelage.artifacts.corpus import Corpus
 from tutelage.artifacts.measurements import Measurements, Search
@@ -31,6 +31,7 @@ from tutelage.encoding import reading
 from tutelage.errors import Interrupted
 from tutelage.evaluate import machine
 from tutelage.folder import LOG, RunFolder
+from tutelage.made import Bench, Learned, Made
 from tutelage.progress import Logged, Progress, Silent
 from tutelage.recipe import Recipe
 from tutelage.report import page
@@ -41,7 +42,8 @@ from tutelage.tasks import TASKS
 from tutelage.teachers import School
 from tutelage.training import supervised
 from tutelage.training.precision import has_units
-from tutelage.workshop import Bench, Learned, Made, Workshop
+from tutelage.voices import Choir
+from tutelage.workshop import Workshop
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,10 @@ class _Story:
         """The teacher, and everything else that students are made from."""
         school = School(self.recipe, self.folder, corpus, self.reading, self.progress, self._check(corpus))
         name, teacher = school.teacher()
-        return Workshop(self.recipe, self.folder, corpus, teacher, name, self.progress, torch.get_num_threads())
+        voices = Choir(self.recipe, self.folder, corpus, teacher, name, self.progress).voices()
+        threads = torch.get_num_threads()
+        made = Workshop(self.recipe, self.folder, corpus, teacher, name, self.progress, threads, voices=voices)
+        return assistant.follow(made)
 
     def _check(self, corpus: Corpus) -> Callable[[Network], None]:
         """Raises before a teacher is trained when the student cannot be made from it."""
@@ -157,6 +162,7 @@ class _Story:
         shape = build.choose(settings, teacher.model.config)
         matching.check(settings, shape, teacher.model)
         ladder.check(settings, teacher.model)
+        assistant.check(settings, teacher.model)
         return shape
 
     def _student(self, workshop: Workshop) -> tuple[Made, Search | None]:

@@ -19,9 +19,10 @@ from tutelage.evaluate.baseline import Baseline
 from tutelage.evaluate.intervals import Bootstrap
 from tutelage.evaluate.measure import Player
 from tutelage.folder import RunFolder
+from tutelage.made import Made
 from tutelage.progress import Logged
 from tutelage.recipe import Recipe
-from tutelage.workshop import Made, Workshop
+from tutelage.workshop import Workshop
 
 _CHECKED_ROWS = 16
 # Texts of other data that are cut into tokens to see whether a vocabulary suits them, and times the tokens that do not.

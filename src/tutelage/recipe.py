@@ -130,9 +130,25 @@ class StudentRecipe(ShapeRecipe, TransferRecipe, MatchingRecipe, TrainingRecipe)
                 raise ValueError(
                     f"{' and '.join(alone)} would do nothing without `{partner}`: give it, or leave them out"
                 )
-        for problem in misfits(self):
+        for problem in [*misfits(self), *self._unassisted()]:
             raise ValueError(problem)
         return self
+
+    def _unassisted(self) -> list[str]:
+        """What does not go together with an assistant."""
+        if self.assistant is None:
+            return []
+        found = []
+        if self.searches:
+            found.append("a goal tries students of several sizes: `assistant` belongs to a `size` or shape")
+        if isinstance(self.layer_map, list) or self.relation_layer:
+            found.append(
+                "`layer_map` with numbers and `relation_layer` name layers of one teacher, and with `assistant` there "
+                "are two: take `layer_map: uniform` or `last`, and leave out `relation_layer`"
+            )
+        if self.stages and self.assistant.epochs:
+            found.append("`stages` say how many epochs there are: leave out `assistant.epochs`")
+        return found
 
     def training(self) -> StudentRecipe:
         """What one student's training depends on: neither the goal nor whether there is a control."""
@@ -204,6 +220,20 @@ class Recipe(Part):
             )
         for problem in recipe_transfer.misfits(self.student, self.data.unlabelled):
             raise ValueError(problem)
+        return self
+
+    @model_validator(mode="after")
+    def _hears_no_label_again(self) -> Recipe:
+        if self.teacher.wide and self.data.group:
+            raise ValueError(
+                "`teacher.wide` learns labels and answers each text by those of others, but does not know which rows "
+                "`data.group` holds together: leave out one of them"
+            )
+        if self.teacher.wide and self.student.augment:
+            raise ValueError(
+                "`teacher.wide` has learned the labels of the texts that `student.augment` changes, and would only "
+                "repeat them to the copies: leave out one of them"
+            )
         return self
 
     @model_validator(mode="after")

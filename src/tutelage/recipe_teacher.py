@@ -12,6 +12,7 @@ from tutelage.recipe_training import LabelRecipe
 StrategyName = Literal[
     "full", "last-n", "head", "gradual", "bitfit", "lora", "dora", "adalora", "ia3", "adapter", "few-shot", "auto"
 ]
+ReadsName = Literal["own", "mean", "auto"]
 # Peak learning rates where the recipe gives none: the fewer weights learn, the further each may go. Starting points
 # within the ranges of the papers (docs/guide/teachers.md), not tuned.
 _RATES: dict[str, float] = {
@@ -27,6 +28,14 @@ _RATES: dict[str, float] = {
 }
 # What learns from pairs of texts takes no notice of these, which say how an answer follows from a label.
 OF_LABELS = ("label_smoothing", "focal", "mixup", "r_drop", "fgm", "freelb", "until")
+# What is chosen among teachers, and what speaks beside one: how a single teacher is made does not depend on it.
+AROUND = ("candidates", "combine", "wide")
+# Strategies whose weights after an epoch are not all there is to say of it.
+_NO_EPOCHS = {
+    "few-shot": "whose head is fitted at the end",
+    "adalora": "which switches directions off on the way",
+    "auto": "which may turn out to be few-shot",
+}
 # Epochs at most for a teacher that is to reach a level.
 _MOST_EPOCHS = 10
 # Strategies known by name that no folder could deliver.
@@ -55,6 +64,21 @@ class TeacherRecipe(LabelRecipe):
     models: Annotated[list[Name], Field(min_length=2)] | None = Field(
         None, description="several of these: each is made ready, and the one that teaches most is taken; null: `model`"
     )
+    candidates: Literal["epochs"] | None = Field(
+        None,
+        description="epochs: the weights after every epoch are candidates, as `models` are, for a teacher that learned "
+        "less may teach more; null: the best epoch by its own score",
+    )
+    combine: Literal["best", "all"] = Field(
+        "best",
+        description="with `models` or `candidates`: best takes the one that teaches most; all: students hear the "
+        "weighted sum of all, while layers and the measure of what is kept come from the one of least validation loss",
+    )
+    wide: Literal["auto"] | bool = Field(
+        False,
+        description="let a linear model of words and pairs, which learned the labels, speak beside the teacher: "
+        "students hear both, the teacher itself stays as it is; auto: where validation gains",
+    )
     fine_tune: Literal["auto"] | bool = Field(
         "auto", description="auto: train unless the model already has a head for exactly these labels"
     )
@@ -62,6 +86,12 @@ class TeacherRecipe(LabelRecipe):
         "full",
         description="which weights learn, and from what; auto: by the number of labels, the model and the "
         "memory: docs/guide/teachers.md",
+    )
+    reads: ReadsName = Field(
+        "auto",
+        description="what the head reads of a text: own: what the architecture gives it (of BERT the first token); "
+        "mean: the mean of all tokens, by one more layer; auto: mean with few-shot and where `strategy: auto` says so, "
+        "if that can be; else own",
     )
     layers: Count | None = Field(None, description="with `strategy: last-n`: how many of the last layers learn")
     epochs: Count = Field(2, description="passes over the training data")
@@ -109,11 +139,36 @@ class TeacherRecipe(LabelRecipe):
         return self
 
     @model_validator(mode="after")
+    def _changes_what_is_read(self) -> TeacherRecipe:
+        if self.reads == "mean" and self.fine_tune is False:
+            raise ValueError("`reads: mean` changes what the head learns from, which `fine_tune: false` forbids")
+        return self
+
+    @model_validator(mode="after")
     def _has_one_list(self) -> TeacherRecipe:
         if self.models is not None and self.model != type(self).model_fields["model"].default:
             raise ValueError("give either `model` or `models`, not both")
         if self.models is not None and len(set(self.models)) < len(self.models):
             raise ValueError("`models` names a model twice")
+        if self.models is None and self.candidates is None and self.combine != "best":
+            raise ValueError(
+                "`combine: all` would do nothing without `models` or `candidates`: give several, or leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_epochs_to_choose_from(self) -> TeacherRecipe:
+        if self.candidates is None:
+            return self
+        if self.models is not None:
+            raise ValueError("give either `models` or `candidates: epochs`, not both")
+        if self.epochs == 1 or self.fine_tune is False:
+            raise ValueError("`candidates: epochs` would do nothing without `epochs` to learn in, two at least")
+        if self.strategy in _NO_EPOCHS:
+            raise ValueError(
+                f"`candidates: epochs` cannot go back to an epoch of `strategy: {self.strategy}`, "
+                f"{_NO_EPOCHS[self.strategy]}: choose another strategy"
+            )
         return self
 
     @model_validator(mode="after")
@@ -140,9 +195,18 @@ class TeacherRecipe(LabelRecipe):
             raise ValueError(f"`layers` belongs to `strategy: last-n`; the strategy is {self.strategy}")
         return self
 
-    def taking(self, strategy: StrategyName) -> TeacherRecipe:
+    def identity(self) -> dict[str, Any]:
+        """All that makes one teacher, but its first task: what was added later stands here only where it is used."""
+        return self.model_dump(exclude={"first", *AROUND, *(["reads"] if self.reads == "auto" else [])})
+
+    def alone(self) -> TeacherRecipe:
+        """How one teacher learns its own task. After a first task it always does, whatever the model knew before."""
+        given = {"first": None, **{key: type(self).model_fields[key].default for key in AROUND}}
+        return self.model_copy(update={**given, "fine_tune": True} if self.first else given)
+
+    def taking(self, strategy: StrategyName, reads: ReadsName) -> TeacherRecipe:
         """The same with a strategy in place of `auto`, at its own learning rate where no other than the default was
         given."""
         default: float = type(self).model_fields["learning_rate"].default
         rate = _RATES.get(strategy, default) if self.learning_rate == default else self.learning_rate
-        return self.model_copy(update={"strategy": strategy, "learning_rate": rate})
+        return self.model_copy(update={"strategy": strategy, "reads": reads, "learning_rate": rate})

@@ -70,8 +70,42 @@ class SelectRecipe(Part):
     )
 
 
+class AssistantRecipe(Part):
+    """A student of middle size that learns first and then teaches the student (arXiv 1902.03393)."""
+
+    size: Literal["tiny", "small", "medium"] | None = Field(
+        "medium", description="a ready-made shape, as `student.size`; left out, with `layers` or `width` given: none"
+    )
+    layers: Count | None = Field(None, description="Transformer layers")
+    width: Count | None = Field(None, description="hidden size; the teacher's keeps its layers, less projects them")
+    heads: Count | None = Field(None, description="attention heads")
+    feed_forward: Count | None = Field(None, description="inner size of the feed-forward blocks")
+    epochs: Count | None = Field(None, description="passes over the transfer set; null: as the student's")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_a_shape_of_its_own(cls, value: Any) -> Any:
+        shaped = isinstance(value, dict) and "size" not in value and ("layers" in value or "width" in value)
+        return {**value, "size": None} if shaped else value
+
+    @model_validator(mode="after")
+    def _is_a_shape(self) -> AssistantRecipe:
+        given = (self.layers, self.width, self.heads, self.feed_forward)
+        if self.size is None and self.layers is None:
+            raise ValueError("without `size`, give at least `layers`")
+        if self.size is not None and any(given):
+            raise ValueError("give either a `size` or a shape (layers, width ...), not both")
+        if self.width and self.heads and self.width % self.heads:
+            raise ValueError(f"width {self.width} cannot be divided into {self.heads} heads")
+        return self
+
+
 class TransferRecipe(Part):
-    """Which texts a student learns from beside the labelled ones, and how many more would help."""
+    """Whom and which texts a student learns from beside teacher and labels, and how many more would help."""
+
+    assistant: AssistantRecipe | None = Field(
+        None, description="a student of middle size that learns first and then teaches this one; null: none"
+    )
 
     augment: AugmentRecipe | None = Field(None, description="changed copies of the texts; null: none")
     select: SelectRecipe | None = Field(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +32,9 @@ from tutelage.student import balance, distil
 from tutelage.student.linear import Array
 from tutelage.teacher import fine_tune, load, strategies
 from tutelage.teacher import signals as recording
+from tutelage.teacher.strategies.base import History
 from tutelage.training import supervised, until
+from tutelage.training.epochs import Epochs
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,20 @@ class Candidate:
 
     model: str
     taught: Array
-    """Label losses of a linear model that it taught (N,)."""
+    """Label losses of a linear model that it taught (N,), NaN where it taught none."""
     own: Array
     """Its own label losses, calibrated (N,)."""
     score: float
     """Its own headline score."""
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A teacher that may be taken, and where it is."""
+
+    title: str
+    stage: str
+    place: Path
 
 
 @dataclass(frozen=True)
@@ -66,10 +77,11 @@ class School:
         if self._first is not None:
             # Whatever is wrong with its rows is said before anything is trained.
             _ = self._first.corpus
-        if settings.models is None:
+        names = settings.models or [settings.model]
+        if len(names) == 1 and settings.candidates is None:
             name = self._made(settings, "teacher", place)
         else:
-            name = self._best([settings.model_copy(update={"model": m, "models": None}) for m in settings.models])
+            name = self._best([settings.model_copy(update={"model": one, "models": None}) for one in names])
         return name, self._load(place)
 
     def _load(self, place: Path) -> Network:
@@ -81,51 +93,67 @@ class School:
         name = self._fingerprint(settings)
         kept = self.folder.done(stage, name, place)
         if kept is None:
-            network, fitted, choices = self._ready(settings, stage)
-            started = time.monotonic()
-            history = fine_tune.fine_tune(
-                network,
-                self.corpus,
-                # After a first task it always learns its own, whatever the model knew before.
-                settings.model_copy(update={"first": None, "fine_tune": True}) if settings.first else settings,
-                fitted=fitted,
-                seed=self.recipe.seed,
-                folder=self.folder.training / stage,
-                progress=self.progress,
-            )
+            network, history, choices, started = self._trained(settings, stage)
             network.save(place)
-            told = until.told(until.goal(settings.until, self.corpus.task), history, epochs=settings.epochs)
-            choices += told.pop("choices", [])
-            kept = self.folder.finish(stage, name, started=started, history=history, choices=choices, **told)
+            kept = self._finished(settings, stage, name, history, choices, started=started)
         for warning in kept.get("warnings", []):
             self.progress.warn(warning)
         return name
 
+    def _trained(
+        self, settings: TeacherRecipe, stage: str, epochs: Epochs | None = None, *, quiet: bool = False
+    ) -> tuple[Network, History, list[dict[str, Any]], float]:
+        """A network that was trained, what was noted of every epoch, what was decided for it, and when it began."""
+        network, fitted, choices = self._ready(settings, stage)
+        started = time.monotonic()
+        history = fine_tune.fine_tune(
+            network,
+            self.corpus,
+            settings.alone(),
+            fitted=fitted,
+            seed=self.recipe.seed,
+            folder=self.folder.training / stage,
+            progress=Silent() if quiet else self.progress,
+            epochs=epochs,
+        )
+        return network, history, choices, started
+
+    def _finished(
+        self,
+        settings: TeacherRecipe,
+        stage: str,
+        name: str,
+        history: History,
+        choices: list[dict[str, Any]],
+        *,
+        started: float,
+        **more: Any,
+    ) -> dict[str, Any]:
+        """Note that a teacher is made, and what became of the level that it was to reach."""
+        told = until.told(until.goal(settings.until, self.corpus.task), history, epochs=settings.epochs)
+        choices = [*choices, *told.pop("choices", [])]
+        return self.folder.finish(stage, name, started=started, history=history, choices=choices, **told, **more)
+
     def _settled(self, settings: TeacherRecipe, stage: str) -> TeacherRecipe:
         """With a strategy in place of `auto`. Chosen once: another time there may be less memory free."""
         choosing = f"{CHOOSING}{stage}"
-        kept: dict[str, Any] = {"taken": None, "choices": []}
+        kept: dict[str, Any] = {"taken": None, "reads": None, "choices": []}
         if settings.strategy == "auto":
             name = self._fingerprint(settings)
             found = self.folder.done(choosing, name)
             if found is None:
                 started = time.monotonic()
-                network, fitted = self._start(settings.model)
+                network, fitted = self._start(settings)
                 if fine_tune.trains(network, settings, fitted=fitted):
                     targets, free = self.corpus["train"].targets, psutil.virtual_memory().available
-                    taken, choice = strategies.settled(network, settings, targets, free=free)
-                    kept = {"taken": taken.strategy, "choices": [choice]}
+                    taken, choice = strategies.settled(network, settings, targets, free=free, fitted=fitted)
+                    kept = {"taken": taken.strategy, "reads": taken.reads, "choices": [choice]}
                 found = self.folder.finish(choosing, name, started=started, **kept)
             for choice in found["choices"]:
                 self.progress.say(f"Strategy of the teacher: {choice['taken']}, for {choice['why']}.")
-            return settings.taking(found["taken"] or "full")
-        self._forget(choosing)
+            return settings.taking(found["taken"] or "full", found.get("reads") or settings.reads)
+        self.folder.forget(choosing)
         return settings
-
-    def _forget(self, choosing: str) -> None:
-        """What was chosen for another recipe in the same folder is not told of this one."""
-        if self.folder.kept(choosing):
-            self.folder.finish(choosing, "given", started=time.monotonic(), choices=[])
 
     def _fingerprint(self, settings: TeacherRecipe) -> str:
         place = load.identity(settings.model)
@@ -133,7 +161,7 @@ class School:
         first = [self._first.name(settings.model)] if self._first else []
         return storage.fingerprint_of(
             self.corpus.fingerprint,
-            settings.model_dump(exclude={"first"}),
+            settings.identity(),
             place,
             vars(self.reading),
             self.recipe.seed,
@@ -149,7 +177,7 @@ class School:
 
     def _ready(self, settings: TeacherRecipe, stage: str) -> tuple[Network, bool, list[dict[str, Any]]]:
         """The model that is to become a teacher, whether its head knows the labels, and what was decided for it."""
-        network, fitted = self._start(settings.model)
+        network, fitted = self._start(settings)
         if self._first is None:
             return network, fitted, []
         del network
@@ -160,57 +188,111 @@ class School:
         )
         return network, fitted, [known.choice]
 
-    def _start(self, model: str) -> tuple[Network, bool]:
-        network, fitted = load.load(model, self.corpus.task, self.reading, seed=self.recipe.seed)
+    def _start(self, settings: TeacherRecipe) -> tuple[Network, bool]:
+        network, fitted = load.load(settings.model, self.corpus.task, self.reading, seed=self.recipe.seed)
         self.check(network)
+        if settings.first is not None or fine_tune.trains(network, settings, fitted=fitted):
+            strategies.refuse_impossible(network.model, settings)
         return network, fitted
 
     def _best(self, several: list[TeacherRecipe]) -> str:
-        """The teacher that teaches most, in the teacher's place; returns its fingerprint."""
-        name = storage.fingerprint_of("best of", [self._fingerprint(settings) for settings in several])
+        """The teacher that teaches most, or the best of all that speak, in its place; returns its fingerprint."""
+        settings = self.recipe.teacher
+        together = settings.combine == "all"
+        asked = [*(["epochs"] if settings.candidates else []), "all of" if together else "best of"]
+        name = storage.fingerprint_of(*asked, [self._fingerprint(one) for one in several])
         kept = self.folder.done("teacher", name, self.folder.teacher)
-        if kept is None:
-            self._forget(f"{CHOOSING}teacher")
-            for settings in several:
-                # What cannot be is said before the first is trained.
-                self._start(settings.model)
-            stages = [f"teacher {number}" for number in range(1, len(several) + 1)]
-            places = [self.folder.teachers / str(number) for number in range(1, len(several) + 1)]
-            for settings, stage, place in zip(several, stages, places, strict=True):
-                self.progress.say(f"{stage}: {settings.model}")
-                self._made(settings, stage, place)
-            began = time.monotonic()
-            with self.progress.bar("Comparing teachers", len(several)) as bar:
-                candidates = []
-                for settings, place in zip(several, places, strict=True):
-                    candidates.append(self._judged(settings.model, self._load(place)))
-                    bar.advance()
-            best, choice = choose(candidates, self.corpus.task.headline.title)
-            with storage.whole_folder(self.folder.teacher) as partial:
-                shutil.copytree(places[best], partial, dirs_exist_ok=True)
-            before = self.folder.kept(stages[best])
-            chosen = self.folder.kept(f"{CHOOSING}{stages[best]}").get("choices", [])
-            choices = [choice, *chosen, *before.pop("choices", [])]
-            # A search goes by what making this teacher took.
-            began -= self.folder.times()[stages[best]]
-            kept = self.folder.finish("teacher", name, started=began, **before, choices=choices)
+        # Those that speak together are read where they were made, and must still be the same there.
+        if kept is not None and not (together and kept["seals"] != _seals(self._places(len(kept["names"])))):
+            return name
+        self.folder.forget(f"{CHOOSING}teacher")
+        for one in several:
+            # What cannot be is said before the first is trained.
+            self._start(one)
+        made = self._epochs(several[0]) if settings.candidates else self._each(several)
+        began = time.monotonic()
+        with self.progress.bar("Comparing teachers", len(made)) as bar:
+            candidates = []
+            for each in made:
+                candidates.append(self._judged(each.title, self._load(each.place), teaches=not together))
+                bar.advance()
+        best, choice = (foremost if together else choose)(candidates, self.corpus.task.headline.title)
+        with storage.whole_folder(self.folder.teacher) as partial:
+            shutil.copytree(made[best].place, partial, dirs_exist_ok=True)
+        stage = made[best].stage
+        before = self.folder.kept(stage)
+        chosen = self.folder.kept(f"{CHOOSING}{stage}").get("choices", [])
+        choices = [choice, *chosen, *before.pop("choices", [])]
+        # A search goes by what making this teacher took.
+        began -= self.folder.times()[stage]
+        names = [one.title for one in made]
+        seals = _seals([one.place for one in made])
+        more = {**before, "choices": choices, "names": names, "best": best, "seals": seals}
+        self.folder.finish("teacher", name, started=began, **more)
         return name
 
-    def _judged(self, model: str, network: Network) -> Candidate:
+    def _places(self, count: int) -> list[Path]:
+        return self.folder.candidates(count, epochs=self.recipe.teacher.candidates is not None)
+
+    def _each(self, several: list[TeacherRecipe]) -> list[_Made]:
+        """Each of several models as a teacher."""
+        made = []
+        for number, place in enumerate(self._places(len(several)), start=1):
+            settings, stage = several[number - 1], f"teacher {number}"
+            self.progress.say(f"{stage}: {settings.model}")
+            self._made(settings, stage, place)
+            made.append(_Made(settings.model, stage, place))
+        return made
+
+    def _epochs(self, settings: TeacherRecipe) -> list[_Made]:
+        """One model as a teacher after every epoch; one that is not trained is all there is."""
+        stage, name = "teacher epochs", storage.fingerprint_of("epochs", self._fingerprint(settings))
+        kept = self.folder.done(stage, name)
+        if kept is None or not all(place.exists() for place in self._places(len(kept["names"]))):
+            network, history, choices, started = self._trained(settings, stage, Epochs(self._kept(stage)))
+            names = [f"{settings.model} after epoch {int(epoch['epoch'])}" for epoch in history] or [settings.model]
+            for number, place in enumerate(self._places(len(names)), start=1):
+                if history:
+                    network, *_ = self._trained(settings, stage, Epochs(self._kept(stage), number), quiet=True)
+                network.save(place)
+            kept = self._finished(settings, stage, name, history, choices, started=started, names=names)
+        for warning in kept.get("warnings", []):
+            self.progress.warn(warning)
+        places = self._places(len(kept["names"]))
+        return [_Made(title, stage, place) for title, place in zip(kept["names"], places, strict=True)]
+
+    def _kept(self, stage: str) -> Path:
+        return self.folder.training / stage / "epochs"
+
+    def _judged(self, model: str, network: Network, *, teaches: bool = True) -> Candidate:
+        """Without `teaches`, the lesson is left out, and what it was worth is not known."""
+        validation = self.corpus["validation"]
+        outputs = network.outputs(network.tokenize(validation.texts())).astype(np.float64)
+        own = supervised.calibrated(network, outputs, validation.targets)[1]
+        score = network.task.headline.compute(network.task.predict(outputs), validation.targets)
+        return Candidate(model, self._lesson(network) if teaches else np.full(len(own), np.nan), own, score)
+
+    def _lesson(self, network: Network) -> Array:
+        """Validation losses (N,) of a linear model that a teacher taught."""
         rows, validation = [self.corpus["train"]], self.corpus["validation"]
         wanted = Recording(network.task.width, ())
         told = recording.record(network, rows, wanted, folder=self.folder.signals, progress=Silent())
         transfer = distil.transfer_set(network, rows, told)
         alone = balance.ALONE
         taught = balance.screen(network, transfer, told, validation, StudentRecipe(), among=[alone], progress=Silent())
-        outputs = network.outputs(network.tokenize(validation.texts())).astype(np.float64)
-        own = supervised.calibrated(network, outputs, validation.targets)[1]
-        score = network.task.headline.compute(network.task.predict(outputs), validation.targets)
-        return Candidate(model, taught[alone.name], own, score)
+        return taught[alone.name]
+
+
+def _seals(places: Sequence[Path]) -> list[str]:
+    """What names the content of some folders; of one that is not there, nothing does."""
+    files = [place / storage.MANIFEST for place in places]
+    return [storage.sha256_of(file) if file.is_file() else "" for file in files]
 
 
 def choose(candidates: list[Candidate], metric: str) -> tuple[int, dict[str, Any]]:
     """Which candidate teaches most, and why."""
+    if len(candidates) == 1:
+        return foremost(candidates, metric)
     order = sorted(range(len(candidates)), key=lambda number: float(candidates[number].taught.mean()))
     best, second = candidates[order[0]], candidates[order[1]]
     gain, error = balance.better(best.taught, second.taught)
@@ -229,5 +311,21 @@ def choose(candidates: list[Candidate], metric: str) -> tuple[int, dict[str, Any
             "score": [one.score for one in candidates],
             "gain": gain,
             "standard_error": error,
+        },
+    }
+
+
+def foremost(candidates: list[Candidate], metric: str) -> tuple[int, dict[str, Any]]:
+    """Which of several that speak together gives its layers and is what students are measured by, and why."""
+    best = min(range(len(candidates)), key=lambda number: float(candidates[number].own.mean()))
+    told = [f"{one.model} {one.own.mean():.4f} ({metric.lower()} {one.score:.4f})" for one in candidates]
+    return best, {
+        "what": "teacher",
+        "taken": candidates[best].model,
+        "why": "students hear all; its layers, and what is kept, are those of the one with the least validation loss: "
+        + ", ".join(told),
+        "figures": {
+            "own": [float(one.own.mean()) for one in candidates],
+            "score": [one.score for one in candidates],
         },
     }

@@ -11,9 +11,10 @@ from tutelage.artifacts.measurements import Interval, Tried
 from tutelage.evaluate import speed
 from tutelage.evaluate.intervals import Bootstrap, Resampled
 from tutelage.evaluate.speed import Contender
+from tutelage.made import Made
 from tutelage.recipe import StudentRecipe
 from tutelage.tasks import Array
-from tutelage.workshop import Made, Workshop
+from tutelage.workshop import Workshop
 
 
 class Judge:

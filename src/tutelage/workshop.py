@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tutelage.artifacts.corpus import Corpus, Split
 from tutelage.artifacts.measurements import LearningCurve
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.signals import Recording, Signals
+from tutelage.artifacts.voice import Speaker, Voice
 from tutelage.beginning import Beginning
 from tutelage.bundle.limits import Limits
 from tutelage.bundle.predict import Bundle, load
@@ -22,6 +24,7 @@ from tutelage.compress import graph
 from tutelage.compress.graph import Graph
 from tutelage.folder import RunFolder
 from tutelage.gather import Gathering
+from tutelage.made import Bench, Learned, Made
 from tutelage.progress import Logged
 from tutelage.recipe import Precision, Recipe, StudentRecipe
 from tutelage.student import balance, build, distil, learning_curve, matching, widen
@@ -31,62 +34,6 @@ from tutelage.student.matching import Plan
 from tutelage.teacher import signals as recording
 from tutelage.training import supervised
 from tutelage.training.hope import Hope
-
-
-@dataclass(frozen=True)
-class Bench:
-    """Where one student is made: its stages in the run, and its folders."""
-
-    student: Path
-    export: Path
-    learning: str = "student"
-    compressing: str = "compress"
-
-
-@dataclass(frozen=True)
-class Learned:
-    """A student that has learned."""
-
-    name: str
-    """Changes whenever anything that it was made from does."""
-    network: Network
-    shape: Shape
-    bench: Bench
-    kept: dict[str, Any]
-    settings: StudentRecipe
-    trained: bool
-    """Whether it was distilled; the teacher's own layers need not be."""
-
-
-@dataclass(frozen=True)
-class Made:
-    """A student and the graph that is deployed."""
-
-    learned: Learned
-    graph: Graph
-    name: str
-    middle: Network | None = None
-    """A cheaper student that answers first, in the same graph."""
-
-    @property
-    def network(self) -> Network:
-        """The student in PyTorch."""
-        return self.learned.network
-
-    @property
-    def graph_file(self) -> Path:
-        """The graph on disk."""
-        return self.learned.bench.export / self.graph.file
-
-    @property
-    def ungated(self) -> Path:
-        """The same without a cascade."""
-        return self.learned.bench.export / f"{self.graph.precision}.onnx"
-
-    @property
-    def parameters(self) -> int:
-        """Number of weights of everyone who may answer."""
-        return self.network.parameters + (self.middle.parameters if self.middle else 0)
 
 
 class Workshop:
@@ -101,14 +48,32 @@ class Workshop:
         teacher_name: str,
         progress: Logged,
         threads: int,
+        *,
+        voices: Sequence[Voice] = (),
     ) -> None:
+        """`voices` are what speaks with the teacher: students hear all of them.
+
+        Others may be heard instead: see `hearing`.
+        """
         self.recipe, self.folder, self.corpus = recipe, folder, corpus
-        self.teacher, self.teacher_name = teacher, teacher_name
+        self.teacher = teacher
+        spoken = [voice.name for voice in voices]
+        self.teacher_name = storage.fingerprint_of(teacher_name, spoken) if spoken else teacher_name
+        self.speaker = Speaker(teacher, self.teacher_name, folder.signals, voices)
         self.progress, self.threads = progress, threads
-        self.gathering = Gathering(recipe, folder, corpus, teacher, teacher_name, progress)
+        self.gathering = Gathering(recipe, folder, corpus, teacher, self.teacher_name, progress)
         self._splits: list[Split] | None = None
         self._heard: Signals | None = None
         self._transfers: dict[tuple[str, bool], Transfer] = {}
+
+    def hearing(self, speaker: Speaker) -> Workshop:
+        """The same, where students hear somebody else; what they begin as and which texts they read stays."""
+        other = copy.copy(self)
+        # Whatever the teacher has to say of the texts themselves is said by the teacher.
+        other._splits = self.splits
+        other.speaker, other.teacher_name = speaker, speaker.name
+        other._heard, other._transfers = None, {}
+        return other
 
     @property
     def splits(self) -> list[Split]:
@@ -127,12 +92,12 @@ class Workshop:
         return Beginning(self.recipe, self.teacher, self.corpus, self.splits, self.progress)
 
     def plan(self, settings: StudentRecipe, shape: Shape) -> Plan:
-        """Which of the teacher's layers a student of some shape follows."""
-        return matching.plan(settings, shape, build.shape_of(self.teacher.model.config))
+        """Which layers of whom it hears a student of some shape follows."""
+        return matching.plan(settings, shape, build.shape_of(self.speaker.network.model.config))
 
     def recording(self, plans: Sequence[Plan]) -> Recording:
-        """What the teacher must say so that students can follow some plans."""
-        width = build.shape_of(self.teacher.model.config).width
+        """What must be recorded so that students can follow some plans."""
+        width = build.shape_of(self.speaker.network.model.config).width
         return matching.together([plan.recording(self.teacher.task.width, width) for plan in plans])
 
     def signals(self, wanted: Recording) -> Signals:
@@ -140,9 +105,9 @@ class Workshop:
         splits = self._gathered(wanted)
         started = time.monotonic()
         found = self._record(wanted, splits)
-        if self.folder.done("signals", found.folder.name) is None:
+        if self.folder.done(self.speaker.stage, found.folder.name) is None:
             # What was there already took no time now, and a search goes by the time that it did take.
-            self.folder.finish("signals", found.folder.name, started=started)
+            self.folder.finish(self.speaker.stage, found.folder.name, started=started)
         self._heard = found
         return found
 
@@ -163,7 +128,10 @@ class Workshop:
 
     def _record(self, wanted: Recording, splits: list[Split]) -> Signals:
         wanted = replace(wanted, precision=self.recipe.teacher.precision)
-        return recording.record(self.teacher, splits, wanted, folder=self.folder.signals, progress=self.progress)
+        who = self.speaker
+        return recording.record(
+            who.network, splits, wanted, folder=who.signals, progress=self.progress, voices=who.voices
+        )
 
     def make(self, settings: StudentRecipe, shape: Shape, bench: Bench, **more: Any) -> Made:
         """A student of some shape, distilled, widened and compressed; whatever is already there is not done again."""
@@ -187,7 +155,7 @@ class Workshop:
         if trains and settings.balance == "auto":
             # Recorded for what the recipe asks, so that another way to learn finds what it needs there.
             signals = signals or self.signals(self.recording([self.plan(settings, shape)]))
-            settings = settings.model_copy(update=self.way(settings, shape, signals))
+            settings = settings.model_copy(update=self.way(settings, shape, signals, stage=bench.balancing))
         name = storage.fingerprint_of(*self._made_from(settings, shape), trains, self.beginning.coded(shape))
         given_up = storage.fingerprint_of(name, "given up", vars(hope)) if hope else name
         kept = self.folder.done(bench.learning, name, bench.student)
@@ -200,14 +168,14 @@ class Workshop:
 
     def _made_from(self, settings: StudentRecipe, shape: Shape) -> list[Any]:
         texts = [self.gathering.name] if self.gathering.name else []
-        return [self.teacher_name, settings.identity(), vars(shape), *texts]
+        return [self.teacher_name, settings.identity(), shape.identity(), *texts]
 
-    def way(self, settings: StudentRecipe, shape: Shape, signals: Signals) -> dict[str, Any]:
+    def way(self, settings: StudentRecipe, shape: Shape, signals: Signals, *, stage: str = "balance") -> dict[str, Any]:
         """What changes in the settings where the recipe leaves open how to learn."""
         if settings.balance == "given":
             return {}
         name = storage.fingerprint_of(*self._made_from(settings, shape))
-        kept = self.folder.done("balance", name)
+        kept = self.folder.done(stage, name)
         if kept is None:
             started, student = time.monotonic(), self.beginning.student(shape)
             told = self._told(self.plan(settings, shape), signals)
@@ -215,7 +183,7 @@ class Workshop:
             validation = self.corpus["validation"]
             screened = balance.screen(student, transfer, told, validation, settings, progress=self.progress)
             way, choice = balance.decide(student.task, screened)
-            kept = self.folder.finish("balance", name, started=started, way=dict(way.settings), choices=[choice])
+            kept = self.folder.finish(stage, name, started=started, way=dict(way.settings), choices=[choice])
         return {**kept["way"], "balance": "given"}
 
     def _told(self, plan: Plan, signals: Signals | None) -> Signals:

@@ -220,7 +220,8 @@ def test_the_same_recipe_gives_the_same_models_in_another_process(
     script = """
 import json, sys
 from tutelage import pipeline
-from tutelage.workshop import Made, Workshop
+from tutelage.made import Made
+    from tutelage.workshop import Workshop
 Workshop.compress = lambda self, learned: Made(learned, None, "")
 pipeline._Story._prove = pipeline._Story._publish = lambda *_: None
 pipeline.run(json.loads(sys.argv[1]))

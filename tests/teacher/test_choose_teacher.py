@@ -93,6 +93,11 @@ def test_one_that_does_not_exist_is_refused_before_any_is_trained(bert: Path, re
         ({"model": "a", "models": ["b", "c"]}, "either `model` or `models`"),
         ({"models": ["b", "b"]}, "names a model twice"),
         ({"models": ["b"]}, "at least 2"),
+        ({"combine": "all"}, "`combine: all` would do nothing without `models`"),
+        ({"candidates": "epochs", "models": ["b", "c"]}, "either `models` or `candidates: epochs`"),
+        ({"candidates": "epochs", "epochs": 1}, "two at least"),
+        ({"candidates": "epochs", "strategy": "few-shot"}, "whose head is fitted at the end"),
+        ({"candidates": "epochs", "strategy": "adalora"}, "switches directions off"),
     ],
 )
 def test_a_list_that_makes_no_sense_is_refused(teacher: dict, said: str) -> None:

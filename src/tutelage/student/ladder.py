@@ -66,7 +66,7 @@ def rungs(settings: StudentRecipe, teacher: Any) -> list[Rung]:
 
 def settings_for(rung: Rung, settings: StudentRecipe) -> StudentRecipe:
     """How a rung is trained: one layer has no states in between to match, and is faster without."""
-    if rung.shape.layers > 1:
+    if rung.shape.layers > 1 or rung.shape.averages:
         return settings
     if not rung.shape.layers:
         return settings.model_copy(update={"wide": True})

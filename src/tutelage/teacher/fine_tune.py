@@ -12,6 +12,7 @@ from tutelage.recipe_teacher import TeacherRecipe
 from tutelage.teacher import strategies
 from tutelage.teacher.strategies.base import History, Study
 from tutelage.training import supervised
+from tutelage.training.epochs import Epochs
 
 
 def trains(network: Network, settings: TeacherRecipe, *, fitted: bool) -> bool:
@@ -36,11 +37,13 @@ def fine_tune(
     folder: Path,
     progress: Progress,
     title: str = "Fine-tuning the teacher",
+    epochs: Epochs | None = None,
 ) -> History:
     """Fine-tune on the training split by the recipe's strategy, in place; calibrate on validation.
 
     Afterwards the model is a plain one, whatever was added on the way. A model that is already `fitted` is used as it
-    is, unless `fine_tune: true` says otherwise. What became of `until` is told by `training.until.told`.
+    is, unless `fine_tune: true` says otherwise. `epochs` keep the weights of each, or name the one to leave. What
+    became of `until` is told by `training.until.told`.
     """
     if not trains(network, settings, fitted=fitted):
         progress.say("The teacher already knows these labels and is used as it is.")
@@ -50,7 +53,8 @@ def fine_tune(
     train, strategy = corpus["train"], strategies.STRATEGIES[settings.strategy]
     drawn = train.targets[train.epoch(0)]
     with strategies.applied(network, settings, targets=drawn, seed=seed, fitted=fitted) as prepared:
-        if settings.strategy != "full":
+        if settings.strategy != "full" or prepared.note:
             progress.say(strategies.describe(strategy, prepared, network.model))
         validation = corpus["validation"]
-        return strategy.learn(Study(network, train, validation, settings, prepared, seed, folder, progress, title))
+        study = Study(network, train, validation, settings, prepared, seed, folder, progress, title, epochs)
+        return strategy.learn(study)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +22,7 @@ from tutelage.artifacts.network import TOKENS_AT_ONCE, Network, weights_fingerpr
 from tutelage.artifacts.signals import SHARD_ROWS, Recording, Signals, write_shard
 from tutelage.artifacts.token_states import hear
 from tutelage.artifacts.tokens import Tokens
+from tutelage.artifacts.voice import Voice
 from tutelage.errors import TrainingError
 from tutelage.progress import Bar, Progress
 from tutelage.training.lean import needed_positions
@@ -32,19 +33,27 @@ from tutelage.training.precision import precision
 TOKEN_BYTES = 64_000_000
 
 
-def record(network: Network, splits: list[Split], recording: Recording, *, folder: Path, progress: Progress) -> Signals:
-    """Record what is not recorded yet, and return all of it.
+def record(
+    network: Network,
+    splits: list[Split],
+    recording: Recording,
+    *,
+    folder: Path,
+    progress: Progress,
+    voices: Sequence[Voice] = (),
+) -> Signals:
+    """Record what is not recorded yet, and return all of it; `voices`, one after the other, change the answers.
 
     Killed half-way, the next call goes on after the last whole shard. Memory stays that of one shard. Signals of
     other teachers in `folder` are removed once these are complete.
     """
-    place = folder / _name(network, recording)
+    place = folder / _name(network, recording, voices)
     signals, broken = Signals.open(place, recording)
     for sentence in broken:
         progress.warn(sentence)
     total = sum(len(split) for split in splits)
     with progress.bar("Recording the teacher's signals", total) as bar:
-        written = _record_missing(network, splits, signals, bar)
+        written = _record_missing(network, splits, signals, voices, bar)
     if written:
         signals, _ = Signals.open(place, recording)
     for other in folder.iterdir():
@@ -53,7 +62,7 @@ def record(network: Network, splits: list[Split], recording: Recording, *, folde
     return signals
 
 
-def _record_missing(network: Network, splits: list[Split], signals: Signals, bar: Bar) -> int:
+def _record_missing(network: Network, splits: list[Split], signals: Signals, voices: Sequence[Voice], bar: Bar) -> int:
     number = _next_number(signals.folder)
     written = 0
     for split in splits:
@@ -65,9 +74,8 @@ def _record_missing(network: Network, splits: list[Split], signals: Signals, bar
                 for part in _parts(tokens, signals.recording):
                     begin, end = part.start, part.stop
                     some = tokens if end - begin == len(tokens) else tokens.take(np.arange(begin, end))
-                    write_shard(
-                        signals.folder, number, *_records(network, texts[part], some, mine[part], signals.recording)
-                    )
+                    said = _records(network, texts[part], some, mine[part], signals.recording, voices)
+                    write_shard(signals.folder, number, *said)
                     number, written = number + 1, written + end - begin
             bar.advance(len(rows))
     return written
@@ -90,8 +98,13 @@ def _parts(tokens: Tokens, recording: Recording) -> list[slice]:
     return [slice(begin, end) for begin, end in itertools.pairwise(edges)]
 
 
-def _records(
-    network: Network, texts: list[str], tokens: Tokens, keys: NDArray[np.void], recording: Recording
+def _records(  # noqa: PLR0917 - called once
+    network: Network,
+    texts: list[str],
+    tokens: Tokens,
+    keys: NDArray[np.void],
+    recording: Recording,
+    voices: Sequence[Voice],
 ) -> tuple[NDArray[np.void], NDArray[np.float16] | None]:
     records = np.empty(len(texts), dtype=recording.dtype)
     records["key"] = keys
@@ -111,6 +124,9 @@ def _records(
                 start = int(records["start"][row])
                 states[start : start + len(mine)] = mine
                 finite[row] &= bool(np.isfinite(states[start : start + len(mine)]).all())
+    for voice in voices:
+        records["outputs"] = voice.said(texts, keys, tokens, records["outputs"])
+    finite &= np.isfinite(records["outputs"]).all(axis=1)
     if not finite.all():
         raise TrainingError(
             f"the teacher gives numbers that are not finite for {int((~finite).sum())} texts, "
@@ -148,12 +164,13 @@ def _lean(network: Network, tokens: Tokens, recording: Recording) -> AbstractCon
     return nullcontext() if recording.layers else needed_positions(network, tokens, dropout=0.0)
 
 
-def _name(network: Network, recording: Recording) -> str:
+def _name(network: Network, recording: Recording, voices: Sequence[Voice]) -> str:
     tokenizer = json.loads(network.tokenizer.backend_tokenizer.to_str())
     # Set by whoever used the tokenizer last; what matters is the reading.
     tokenizer["truncation"] = tokenizer["padding"] = None
+    spoken = [voice.name for voice in voices]
     return storage.fingerprint_of(
-        weights_fingerprint(network.model), tokenizer, asdict(network.reading), recording.identity
+        weights_fingerprint(network.model), tokenizer, asdict(network.reading), recording.identity, *spoken
     )
 
 

@@ -29,6 +29,7 @@ from tutelage.errors import TrainingError
 from tutelage.progress import Bar, Progress
 from tutelage.recipe_training import TrainingRecipe
 from tutelage.training import checkpoint, guard, regular
+from tutelage.training.epochs import Epochs
 from tutelage.training.interruption import deferred
 from tutelage.training.optimizer import adamw
 from tutelage.training.precision import precision
@@ -64,6 +65,8 @@ class Work:
     """A row's loss depends on which others are with it: a batch in parts, or on several processes, is another loss."""
     regime: Regime = field(default_factory=Regime)
     """What a strategy changes in the loop."""
+    epochs: Epochs | None = None
+    """Keeps the weights of every epoch that is judged, where there is to be a choice among them."""
 
 
 def train(
@@ -154,6 +157,8 @@ class _Training:
             checkpoint.load_best(self.folder, state, self.bare)
         else:
             self.regime.swap()
+        if self.work.epochs is not None:
+            self.work.epochs.load(self.bare)
         self.bare.eval()
         self.accelerator.free_memory()
         return state
@@ -243,6 +248,8 @@ class _Training:
             score = self.work.validate(self.bare)
             record |= self.work.figures()
             enough = self._judge(score, record)
+            if self.work.epochs is not None:
+                self.work.epochs.keep(state.epoch, self.bare)
             self.regime.swap()
         state.history.append(record)
         patience = self.settings.patience

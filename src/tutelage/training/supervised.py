@@ -22,6 +22,7 @@ from tutelage.artifacts.tokens import Tokens
 from tutelage.progress import Progress
 from tutelage.recipe_training import TrainingRecipe
 from tutelage.training import checkpoint, head, regular
+from tutelage.training.epochs import Epochs
 from tutelage.training.frozen import frozen_prefix
 from tutelage.training.lean import needed_positions, used_embeddings
 from tutelage.training.loop import Loss, Work, train
@@ -82,10 +83,12 @@ def fit_labels(
     regime: Regime | None = None,
     goal: Goal | None = None,
     lesson: Lesson | None = None,
+    epochs: Epochs | None = None,
 ) -> checkpoint.State:
     """Train a network on labels, then fold calibration and units into its head.
 
     A `goal` that validation reaches ends the training at once. A `lesson` replaces the task's own loss of labels.
+    `epochs` keep the weights of each, or name the one that is left in the network.
     What is frozen below the first trained layer is computed once, unless there is only one epoch to use it in.
     """
     name = fingerprint(network, settings, seed, train_split.fingerprint, validation.fingerprint)
@@ -110,6 +113,7 @@ def fit_labels(
             exam.enough,
             compares_rows=lesson.compares_rows,
             regime=regime or Regime(),
+            epochs=epochs,
         )
         state = train(network.model, work, settings, seed=seed, folder=folder, progress=progress)
         said = None if kept is None else network.outputs(judged)

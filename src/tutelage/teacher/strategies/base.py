@@ -16,6 +16,7 @@ from tutelage.progress import Progress
 from tutelage.recipe_teacher import TeacherRecipe
 from tutelage.tasks import Task
 from tutelage.training import regular, supervised, until
+from tutelage.training.epochs import Epochs
 from tutelage.training.regime import Regime
 
 History = list[dict[str, float]]
@@ -64,6 +65,8 @@ class Study:
     """Of checkpoints."""
     progress: Progress
     title: str = "Fine-tuning the teacher"
+    epochs: Epochs | None = None
+    """Keeps the weights of each, where there is to be a choice among them."""
 
 
 def from_labels(study: Study) -> History:
@@ -81,6 +84,7 @@ def from_labels(study: Study) -> History:
         regime=study.prepared.regime,
         goal=until.goal(settings.until, task),
         lesson=regular.lesson(settings, task, study.train.targets[study.train.epoch(0)]),
+        epochs=study.epochs,
     )
     return state.history
 
@@ -108,5 +112,7 @@ class Strategy:
     """Train a prepared model in place, resumably; returns what was noted of every epoch."""
     reads: Callable[[int, int], int] = lambda rows, _: rows
     """Texts that are read in an epoch, of (training texts, batch size)."""
+    averages: bool = False
+    """It does far better with the mean of all tokens, where the model can have that and its head is new."""
     only_classes: bool = False
     """It needs texts to be alike or not, which numbers do not say."""
