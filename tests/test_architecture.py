@@ -49,6 +49,8 @@ COMPOSERS = {
         "pretraining",
         "workshop",
         "climb",
+        "trial",
+        "made",
         "proof",
         "control",
         "made",

@@ -220,7 +220,7 @@ def test_differences_are_dotted_with_both_values() -> None:
         (recipe(data={"temperature": 2}), "data.temperature: unknown key; it belongs under student"),
         (
             recipe(compress={"zzzz": 1}),
-            "compress.zzzz: unknown key; known here: quantize, allowed_loss, cascade, cascade_loss",
+            "compress.zzzz: unknown key; known here: quantize, allowed_loss, cascade, cascade_loss, cascade_levels",
         ),
     ],
 )

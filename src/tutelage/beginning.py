@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -10,11 +11,12 @@ import numpy as np
 from tutelage.artifacts.coded import Codes
 from tutelage.artifacts.corpus import Corpus, Split
 from tutelage.artifacts.network import Network
+from tutelage.artifacts.no_layers import NoLayers
 from tutelage.compress import codes, vocabulary
 from tutelage.progress import Progress
 from tutelage.recipe import Recipe
 from tutelage.student import build, initialise
-from tutelage.student.build import Shape
+from tutelage.student.build import NOTHING, Shape
 
 
 class Beginning:
@@ -37,6 +39,9 @@ class Beginning:
     def student(self, shape: Shape, seed: int | None = None) -> Network:
         """Of some shape, with embeddings that learn or stay. What is random comes from `seed`; None: the recipe's."""
         words, seed = self._words, self._seed if seed is None else seed
+        if shape == NOTHING:
+            model = NoLayers(len(words.kept), self._teacher.task.width)
+            return replace(self._teacher, model=model, tokenizer=words.tokenizer, wide=None, codes=None)
         student = initialise.create(self._teacher, shape, tokenizer=words.tokenizer, kept=words.kept, seed=seed)
         frozen = build.frozen_embeddings(self._settings, shape, self._full)
         student.model.get_input_embeddings().weight.requires_grad_(not frozen)
@@ -45,6 +50,8 @@ class Beginning:
     def coded(self, shape: Shape) -> bool:
         """Whether a student's embeddings are put together from pieces: asked for, or too large for the limit."""
         settings = self._settings
+        if shape == NOTHING:
+            return False
         if settings.embeddings != "auto" or settings.max_mb is None:
             return settings.embeddings == "coded"
         frozen = build.frozen_embeddings(settings, shape, self._full)

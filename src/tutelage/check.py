@@ -130,7 +130,8 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
 
 def _shape_line(recipe: Recipe, shape: Shape, tokens: int) -> str:
     if recipe.student.searches:
-        return "student: searched for the goal, for about 1.5 times the teacher's training; below, one of middle size"
+        times = f"{recipe.student.search_time:g} times the teacher's training"
+        return f"student: searched for the goal, for about {times}; below, one of middle size"
     layers = "1 layer" if shape.layers == 1 else f"{shape.layers} layers"
     layers += " and one that averages" if shape.averages else ""
     return f"student: {layers} x {shape.width}, feed-forward {shape.feed_forward}, {tokens:,} tokens"
@@ -259,7 +260,8 @@ def _estimate(
     # Half the student and twice, and what the teacher says of other layers is recorded in the same pass.
     seconds["neighbours"] = (2.5 * seconds["student"] + 2 * _DEPLOYING) if recipe.evaluate.neighbours else 0.0
     if recipe.student.searches:
-        seconds["student"] = max(seconds["student"], 1.5 * max(seconds["teacher"], 3 * seconds["signals"]))
+        untrained = 3 * read * teacher.reading
+        seconds["student"] = max(seconds["student"], settings.search_time * max(seconds["teacher"], untrained))
     parts = ", ".join(f"{name} {_duration(value)}" for name, value in seconds.items() if value)
     states = (read + rows["validation"] * per_row) * teacher.kept
     copies = _COPIES * steps + 3

@@ -1,37 +1,39 @@
-"""Searching the cheapest student that reaches a goal: the ladder is climbed from the fastest shape up.
+"""Searching the cheapest student that reaches a goal: the ladder is climbed from the fastest up.
 
 Each rung is trained, compressed and judged as it would be deployed, on rows kept aside for that: on validation, where
 its epoch, its wide part and its gate were chosen, it would look better than it is. The first that surely keeps what was
-asked for is taken. All rungs learn in the same way. Choosing it, training and compressing may take 1.5 times as long as
-the teacher's own fine-tuning. What would take longer is trained for fewer epochs or left out, except the first rung,
-which tells how long the others take, and the teacher itself, which needs no training.
+asked for is taken. All rungs learn in the same way. Choosing it, training and compressing may take `search_time` as
+long as the teacher's own fine-tuning. What would take longer is trained for fewer epochs or left out, except the first
+rung that is trained, which tells how long the others take, and what needs no training: the linear student and the
+teacher itself. A rung that lies hopelessly behind on validation is not trained to its end.
 
-Where the first good rung keeps more than was asked for, its wide part may answer alone more often, which costs of that
-and is faster: such cascades are judged on the same rows, and the fastest that still keeps enough is taken.
+Where the first good rung keeps more than was asked for, what is cheaper may answer alone more often, which costs of
+that and is faster: such cascades are judged on the same rows, and the fastest that still keeps enough is taken.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tutelage import storage
-from tutelage.artifacts.measurements import Interval, Search, Tried
-from tutelage.evaluate import machine, speed
-from tutelage.evaluate.intervals import Bootstrap, Resampled
-from tutelage.evaluate.speed import Contender
+from tutelage.artifacts.measurements import Search, Tried
+from tutelage.budget import Estimate, Spent
+from tutelage.evaluate import machine
 from tutelage.made import Bench, Made
 from tutelage.recipe import StudentRecipe
-from tutelage.student import ladder
+from tutelage.student import ladder, stages
 from tutelage.student.ladder import Rung
 from tutelage.student.matching import Plan
-from tutelage.tasks import Array
+from tutelage.training import supervised
+from tutelage.training.hope import Hope
+from tutelage.trial import Judge
 from tutelage.workshop import Workshop
 
-_BUDGET = 1.5
 # Fine-tuning reads forwards and backwards: three times the work of recording. For a teacher that needed no training.
 _READINGS = 3.0
 # What a cascade may cost of the validation score where there is something to spare.
@@ -45,17 +47,24 @@ class _Candidate:
     rung: Rung
     cascade_loss: float | None = None
     """None: as the recipe says."""
+    middle: Rung | None = None
+    """Who answers between the wide part and the rung."""
 
     @property
     def name(self) -> str:
-        return self.rung.name if self.cascade_loss is None else f"{self.rung.name}, cascade {self.cascade_loss:g}"
+        if self.cascade_loss is None:
+            return self.rung.name
+        through = f" after {self.middle.name}" if self.middle else ""
+        return f"{self.rung.name}{through}, cascade {self.cascade_loss:g}"
 
 
 @dataclass(frozen=True)
 class _Step:
     rung: Rung
     cost: float
-    """Seconds to read some rows, before training."""
+    """Seconds to read some rows as it would be deployed, before training."""
+    learning: float
+    """The same as it would be trained."""
 
 
 class Climb:
@@ -63,15 +72,8 @@ class Climb:
 
     def __init__(self, workshop: Workshop) -> None:
         self.workshop, self.settings = workshop, workshop.recipe.student
-        self.rows = workshop.corpus["judge"]
         self.folder = workshop.folder.search
-        recipe = workshop.recipe
-        self._bootstrap = Bootstrap(
-            len(self.rows),
-            resamples=recipe.evaluate.resamples,
-            confidence=2 * self.settings.keep_confidence - 1,
-            seed=recipe.seed,
-        )
+        self._judge = Judge(workshop, self.settings)
         self._tried: dict[str, Tried] = {}
         self._made: dict[str, Made] = {}
         self._gated: list[Made] = []
@@ -90,18 +92,17 @@ class Climb:
             folder.finish("search", fingerprint, started=started, search=search.model_dump())
         else:
             search = Search.model_validate(kept["search"])
-            self._epochs = {tried.name.partition(",")[0]: tried.epochs for tried in search.tried if tried.epochs}
+            self._epochs = {tried.name: tried.epochs for tried in search.tried if tried.epochs}
         taken = next(tried.name for tried in search.tried if tried.taken)
-        candidates = [_Candidate(rung, loss) for rung in self._rungs().values() for loss in (None, *_TO_SPARE)]
-        made = self._made.get(taken) or self._make(next(one for one in candidates if one.name == taken))
+        made = self._made.get(taken) or self._make(next(one for one in self._candidates() if one.name == taken))
         return self._moved_in(made, taken), search
 
     def beside(self, search: Search) -> dict[str, Made]:
         """The rungs that cost a little less and a little more than the one that was taken; those not tried are made."""
-        taken = next(tried.name.partition(",")[0] for tried in search.tried if tried.taken)
-        costs: dict[str, float] = self.workshop.folder.kept("search plan")["costs"]
+        taken = next(tried.name for tried in search.tried if tried.taken)
+        costs: dict[str, list[float]] = self.workshop.folder.kept("search plan")["costs"]
         order = sorted(costs, key=costs.__getitem__)
-        place = order.index(taken)
+        place = next(at for at, name in enumerate(order) if name == re.split(" after |, ", taken)[0])
         places = {"smaller": place - 1, "larger": place + 1}
         rungs = self._rungs()
         return {where: self._make(_Candidate(rungs[order[at]])) for where, at in places.items() if 0 <= at < len(order)}
@@ -112,6 +113,7 @@ class Climb:
         evaluate = (recipe.evaluate.resamples, recipe.evaluate.speed_rows)
         student = self.settings.model_copy(update={"control": True}).identity()
         parts = [self.workshop.teacher_name, student, recipe.compress.model_dump(), evaluate, recipe.seed, facts]
+        parts.append((self.settings.search_time, list(self._rungs())))
         texts = self.workshop.gathering.name
         return storage.fingerprint_of(*parts, *([texts] if texts else []))
 
@@ -123,63 +125,72 @@ class Climb:
             self.settings = self.settings.model_copy(update=way)
 
     def _climb(self, steps: Sequence[_Step], allowed: float) -> Search:
-        self._teacher = self._resampled(self.workshop.teacher.predictions(self.rows.texts()))
-        trained: list[_Step] = []
+        tried: list[_Step] = []
         reached = None
-        begun = self.workshop.folder.times().get("balance", 0.0)
         for step in steps:
-            left = allowed - begun - sum(self._seconds(other.rung) for other in trained)
-            needed = self._needed(step, trained)
-            if step.rung.trains and not self._fits(step.rung) and any(self._fits(other.rung) for other in steps):
-                size = self.workshop.beginning.least_bytes(step.rung.shape) / 1e6
-                self._leave_out(step.rung, f"its weights alone would take about {size:.1f} MB")
+            why_not = self._why_not(step, steps, tried, allowed)
+            if why_not:
+                self._leave_out(step.rung, why_not)
                 continue
-            # The first tells how long the others take, and is tried whatever was spent before.
-            late = step.rung.trains and bool(trained) and needed > left
-            if late and not self._shortened(step.rung, left / needed):
-                self._leave_out(step.rung, f"it would take about {needed:.0f} s, and {max(left, 0):.0f} s are left")
-                continue
-            tried = self._try(_Candidate(step.rung))
-            if step.rung.trains:
-                trained.append(step)
-            if tried.within and tried.keeps:
-                reached = self._faster(step.rung, tried).name
+            found = self._try(_Candidate(step.rung))
+            tried.append(step)
+            if found.within and found.keeps:
+                reached = self._faster(found, tried, allowed).name
                 break
-        cascades = sum(self.workshop.folder.times().get(made.learned.bench.compressing, 0) for made in self._gated)
-        spent = begun + sum(self._seconds(step.rung) for step in trained) + cascades
-        return self._search(reached, allowed, spent)
+        return self._search(reached, allowed, self._spent(tried))
+
+    def _why_not(self, step: _Step, steps: Sequence[_Step], tried: Sequence[_Step], allowed: float) -> str:
+        """Why a rung is left out, or nothing; the epochs that it has time for are noted."""
+        rung, trained = step.rung, [other for other in tried if other.rung.trains]
+        if not rung.trains:
+            return ""
+        if not self._fits(rung) and any(self._fits(other.rung) for other in steps if other.rung.shape.layers):
+            return f"its weights alone would take about {self.workshop.beginning.least_bytes(rung.shape) / 1e6:.1f} MB"
+        if not trained:
+            return ""  # the first tells how long the others take
+        left, wanted = max(allowed - self._spent(tried), 0.0), stages.together(self._training(rung)).epochs
+        needs = Estimate.by([self._took(other) for other in trained], step.learning)
+        epochs = needs.epochs_in(left, wanted=wanted)
+        if epochs < wanted and (self.settings.stages or epochs < wanted / 2):
+            return f"it would take about {needs.seconds(wanted):.0f} s, and {left:.0f} s are left"
+        if epochs < wanted:
+            self._epochs[rung.name] = epochs
+        return ""
 
     def _plan(self, fingerprint: str) -> tuple[list[_Step], float]:
-        """The order of the rungs and the seconds that their training may take; the same when a search goes on."""
+        """The order of the rungs and the seconds that the search may take; the same when a search goes on."""
         folder, rungs = self.workshop.folder, self._rungs()
-        plans = [self.workshop.plan(self._training(rung), rung.shape) for rung in rungs.values() if rung.trains]
+        plans = [self._followed(rung) for rung in rungs.values()]
         self._signals = self.workshop.signals(self.workshop.recording([Plan(), *plans]))
         kept = folder.done("search plan", fingerprint)
         if kept is None:
             started, times = time.monotonic(), folder.times()
-            costs = {step.rung.name: step.cost for step in self._steps()}
-            allowed = _BUDGET * max(times.get("teacher", 0.0), _READINGS * times.get("signals", 0.0))
-            kept = folder.finish("search plan", fingerprint, started=started, costs=costs, allowed=allowed)
-        steps = [_Step(rungs[name], cost) for name, cost in kept["costs"].items()]
+            costs = {step.rung.name: [step.cost, step.learning] for step in self._steps()}
+            splits = self.workshop.splits
+            labelled = len(splits[0]) / sum(map(len, splits))
+            # With the texts that the teacher learns from, not with those that only students read.
+            untrained = _READINGS * labelled * times.get("signals", 0.0)
+            allowed = self.settings.search_time * max(times.get("teacher", 0.0), untrained)
+            score = supervised.score(self.workshop.teacher, self.workshop.corpus["validation"])
+            more = {"costs": costs, "allowed": allowed, "teacher": score}
+            kept = folder.finish("search plan", fingerprint, started=started, **more)
+        steps = [_Step(rungs[name], *costs) for name, costs in kept["costs"].items()]
+        self._reference = float(kept["teacher"])
         return sorted(steps, key=lambda step: step.cost), float(kept["allowed"])
+
+    def _followed(self, rung: Rung) -> Plan:
+        """Which of the teacher's layers a rung follows."""
+        return self.workshop.plan(self._training(rung), rung.shape) if rung.trains else Plan()
 
     def _rungs(self) -> dict[str, Rung]:
         rungs = {rung.name: rung for rung in ladder.rungs(self.settings, self.workshop.teacher.model.config)}
-        if "one" in rungs and self._fits(rungs["one"]):
+        if "one" in rungs and self._fits(rungs["one"]) and not self.settings.rungs:
             rungs.pop("narrow", None)  # no faster, and keeps less
         return rungs
 
     def _fits(self, rung: Rung) -> bool:
         limit = self.settings.max_mb
         return limit is None or self.workshop.beginning.least_bytes(rung.shape) <= 1e6 * limit
-
-    def _shortened(self, rung: Rung, share: float) -> bool:
-        """Whether a rung fits into a share of its time when it is trained for fewer epochs, at least half of them."""
-        epochs = int(self.settings.epochs * share)
-        if self.settings.stages or epochs < self.settings.epochs / 2:
-            return False
-        self._epochs[rung.name] = epochs
-        return True
 
     def _steps(self) -> list[_Step]:
         """The rungs by what they cost on this machine, measured untrained."""
@@ -188,8 +199,11 @@ class Climb:
         with self.workshop.progress.bar("Timing the shapes of the ladder", len(rungs)) as bar:
             for rung in rungs:
                 student = self.workshop.beginning.student(rung.shape)
-                tokens = student.tokenize(self.rows.texts()[:128])
-                found.append(_Step(rung, ladder.seconds_to_read(student, tokens)))
+                tokens = student.tokenize(self._judge.rows.texts()[:128])
+                cost = learning = ladder.seconds_to_read(student, tokens)
+                if self._followed(rung):
+                    learning = ladder.seconds_to_read(student, tokens, every=True)
+                found.append(_Step(rung, cost, learning))
                 bar.advance()
         return sorted(found, key=lambda step: step.cost)
 
@@ -198,22 +212,30 @@ class Climb:
         epochs = self._epochs.get(rung.name)
         return settings if epochs is None else settings.model_copy(update={"epochs": epochs})
 
+    def _hope(self, rung: Rung) -> Hope | None:
+        """What the layers must come near to on validation, where a share of the teacher's score is asked for."""
+        keep, settings = self.settings.keep, self._training(rung)
+        ascending = self.workshop.corpus.task.headline.higher_is_better
+        parts = settings.stages or settings.growth
+        if keep is None or not rung.trains or parts or not ascending or self._reference <= 0:
+            return None
+        return Hope(keep * self._reference, settings.epochs)
+
+    def _took(self, step: _Step) -> Spent:
+        bench, folder = self._bench(step.rung), self.workshop.folder
+        times = folder.times()
+        return Spent.of(folder.kept(bench.learning), times[bench.learning], times[bench.compressing], step.learning)
+
     def _seconds(self, rung: Rung) -> float:
         """What training and compressing a rung took, when it was done."""
         times, bench = self.workshop.folder.times(), self._bench(rung)
         return times[bench.learning] + times[bench.compressing]
 
-    def _needed(self, step: _Step, trained: Sequence[_Step]) -> float:
-        """Seconds that a rung would take, judged by the slowest so far for its size; 0 for the first."""
+    def _spent(self, tried: Sequence[_Step]) -> float:
+        """Seconds of the search so far: choosing how to learn, every rung, every cascade."""
         times = self.workshop.folder.times()
-        return max(
-            (
-                times[self._bench(other.rung).learning] * step.cost / other.cost
-                + times[self._bench(other.rung).compressing]
-                for other in trained
-            ),
-            default=0.0,
-        )
+        gates = sum(times.get(made.learned.bench.compressing, 0.0) for made in self._gated)
+        return times.get("balance", 0.0) + sum(self._seconds(step.rung) for step in tried) + gates
 
     def _bench(self, rung: Rung) -> Bench:
         place = self.folder / rung.name
@@ -221,67 +243,58 @@ class Climb:
 
     def _make(self, candidate: _Candidate) -> Made:
         rung, signals = candidate.rung, getattr(self, "_signals", None)
-        settings, bench = self._training(rung), self._bench(rung)
-        made = self.workshop.make(settings, rung.shape, bench, signals=signals, trains=rung.trains)
-        return made if candidate.cascade_loss is None else self.workshop.gate(made, candidate.cascade_loss) or made
+        made = self._made.get(rung.name)
+        if made is None:
+            settings, bench, hope = self._training(rung), self._bench(rung), self._hope(rung)
+            made = self.workshop.make(settings, rung.shape, bench, signals=signals, trains=rung.trains, hope=hope)
+        if candidate.cascade_loss is None:
+            return made
+        middle = self._make(_Candidate(candidate.middle)) if candidate.middle else None
+        return self.workshop.gate(made, candidate.cascade_loss, middle=middle) or made
 
-    def _faster(self, rung: Rung, tried: Tried) -> Tried:
-        """The fastest that is still good enough when the wide part answers more often, or what was tried."""
-        best = tried
-        if self.settings.keep is None or self.workshop.recipe.compress.cascade != "auto":
+    def _candidates(self) -> Iterator[_Candidate]:
+        """Whoever may have been taken."""
+        rungs = list(self._rungs().values())
+        for rung in rungs:
+            yield _Candidate(rung)
+            yield from (_Candidate(rung, loss, middle) for middle in (None, *rungs) for loss in self._losses(middle))
+
+    def _losses(self, middle: Rung | None) -> tuple[float, ...]:
+        """What cascades may cost; without anyone in the middle, the smallest was tried with the rung itself."""
+        return (self.workshop.recipe.compress.cascade_loss, *_TO_SPARE) if middle else _TO_SPARE
+
+    def _faster(self, found: Tried, tried: Sequence[_Step], allowed: float) -> Tried:
+        """The fastest that is still good enough when what is cheaper answers more often, or what was found."""
+        best, rung, compress = found, tried[-1].rung, self.workshop.recipe.compress
+        if self.settings.keep is None or compress.cascade != "auto" or not rung.shape.layers:
             return best
-        for loss in _TO_SPARE:
-            made = self.workshop.gate(self._made[rung.name], loss)
-            if made is None:
-                continue
-            self._gated.append(made)
-            other = self._try(_Candidate(rung, loss))
-            if other.within and other.keeps and (other.rows_per_second or 0) > (best.rows_per_second or 0):
-                best = other
+        trained = [step.rung for step in tried[:-1] if step.rung.trains]
+        for middle in (None, *(trained if compress.cascade_levels > 2 else ())):
+            for loss in self._losses(middle):
+                if middle and self._spent(tried) >= allowed:
+                    break
+                made = self.workshop.gate(self._made[rung.name], loss, middle=middle and self._made[middle.name])
+                if made is None:
+                    continue
+                self._gated.append(made)
+                other = self._try(_Candidate(rung, loss, middle), made)
+                if other.within and other.keeps and (other.rows_per_second or 0) > (best.rows_per_second or 0):
+                    best = other
         return best
 
-    def _try(self, candidate: _Candidate) -> Tried:
-        workshop, texts, rung = self.workshop, self.rows.texts(), candidate.rung
-        made = self._made[candidate.name] = self._make(candidate)
-        bundle = workshop.pack(made.network, made.graph_file, self.folder / rung.name / "bundle", made.graph.precision)
-        kept = self._bootstrap.ratio(self._resampled(bundle.predictions(texts)), self._teacher)
-        contender = Contender(candidate.name, "onnxruntime", speed.packed(bundle))
-        found = speed.measure([contender], texts[: workshop.recipe.evaluate.speed_rows], progress=workshop.progress)
-        fast, size = found[candidate.name, "onnxruntime"], storage.size_of(bundle.path)
-        shutil.rmtree(bundle.path)
-        within, keeps, verdict = self._verdict(kept.low, fast.p50, size)
-        tried = self._tried[candidate.name] = Tried(
-            name=candidate.name,
-            describes=made.network.describe(made.graph.precision),
-            retention=Interval(**kept.as_dict()),
-            rows_per_second=fast.rows_per_second,
-            latency_ms={"p50": fast.p50, "p95": fast.p95},
-            bytes=size,
+    def _try(self, candidate: _Candidate, made: Made | None = None) -> Tried:
+        rung = candidate.rung
+        made = self._made[candidate.name] = made or self._make(candidate)
+        kept = made.learned.kept
+        tried = self._tried[candidate.name] = self._judge.tried(
+            candidate.name,
+            made,
+            self.folder / rung.name / "bundle",
             seconds=round(self._seconds(rung), 1),
             epochs=self._epochs.get(rung.name),
-            within=within,
-            keeps=keeps,
-            verdict=verdict,
-        )
-        workshop.progress.say(
-            f"{candidate.name}: keeps {_percent(kept.value)}, at least {_percent(kept.low)}, "
-            f"{fast.rows_per_second:,.0f} rows/s, {size / 1e6:.1f} MB: {verdict}"
+            given_up_after=len(kept["history"]) if kept.get("given_up") else None,
         )
         return tried
-
-    def _verdict(self, low: float, latency: float, size: int) -> tuple[bool, bool, str]:
-        """(within the limits, keeps enough, what to say)."""
-        settings, problems = self.settings, []
-        if settings.max_latency_ms is not None and latency > settings.max_latency_ms:
-            problems.append(f"{latency:.2f} ms is more than {settings.max_latency_ms:g}")
-        if settings.max_mb is not None and size > 1e6 * settings.max_mb:
-            problems.append(f"{size / 1e6:.1f} MB is more than {settings.max_mb:g}")
-        within = not problems
-        # Without a share to keep there is no first good one: all are tried and the best is taken.
-        keeps = settings.keep is not None and low >= settings.keep
-        if settings.keep is not None and not keeps:
-            problems.append(f"it does not surely keep {_percent(settings.keep)}")
-        return within, keeps, "; ".join(problems) or "good enough"
 
     def _leave_out(self, rung: Rung, why: str) -> None:
         self._tried[rung.name] = Tried(name=rung.name, verdict=f"not tried: {why}")
@@ -307,10 +320,6 @@ class Climb:
             tried=tried,
         )
 
-    def _resampled(self, predictions: Array) -> Resampled:
-        headline = self.workshop.corpus.task.headline
-        return self._bootstrap.scores((headline,), predictions, self.rows.targets)[headline.name]
-
     def _moved_in(self, made: Made, rung: str) -> Made:
         """The winner where every run keeps its student."""
         folder = self.workshop.folder
@@ -320,10 +329,6 @@ class Climb:
             folder.finish("student", made.name, started=started, rung=rung, **made.learned.kept)
             folder.finish("compress", made.name, started=started, **made.graph.as_dict())
         return made
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
 
 
 def _copy(source: Path, goal: Path) -> None:

@@ -1,4 +1,4 @@
-"""A student on its way: where it is made, what has learned, and what is deployed."""
+"""What a workshop makes: a student that has learned, and the graph of it that is deployed."""
 
 from __future__ import annotations
 
@@ -49,6 +49,8 @@ class Made:
     name: str
     cascade_loss: float | None = None
     """What its cascade may cost, where that is more than the recipe says."""
+    middle: Made | None = None
+    """A cheaper student that answers first, in the same graph."""
 
     @property
     def network(self) -> Network:
@@ -59,3 +61,13 @@ class Made:
     def graph_file(self) -> Path:
         """The graph on disk."""
         return self.learned.bench.export / self.graph.file
+
+    @property
+    def ungated(self) -> Path:
+        """The same without a cascade."""
+        return self.learned.bench.export / f"{self.graph.precision}.onnx"
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights of everyone who may answer."""
+        return self.network.parameters + (self.middle.network.parameters if self.middle else 0)

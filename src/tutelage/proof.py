@@ -15,7 +15,7 @@ from tutelage.artifacts.corpus import Corpus
 from tutelage.artifacts.measurements import LearningCurve, Measurements, Search, Seeds
 from tutelage.artifacts.network import Network
 from tutelage.compress.export import export
-from tutelage.evaluate import elsewhere, measure, memory, seeds, sizes, speed
+from tutelage.evaluate import elsewhere, levels, measure, memory, seeds, sizes, speed
 from tutelage.evaluate.baseline import Baseline
 from tutelage.evaluate.intervals import Bootstrap
 from tutelage.evaluate.measure import Candidate, Player
@@ -183,8 +183,9 @@ def _deployed(title: str, made: Made, cast: Cast, drafts: Path) -> Player:
         packed.predictions,
         {"onnxruntime": speed.packed(packed)},
         deployed_in="onnxruntime",
-        parameters=made.network.parameters,
+        parameters=made.parameters,
         size=storage.size_of(packed.path),
+        levels=lambda texts: levels.measure(packed, texts, levels=3 if made.middle else 2),
     )
 
 

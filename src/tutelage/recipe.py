@@ -35,6 +35,7 @@ OutputLossName = Literal[
     "huber",
     "value-mse",
 ]
+RungName = Literal["linear", "narrow", "one", "two", "half", "whole"]
 Decline = Literal["constant", "linear", "cosine", "1/t"]
 # Keys that say how something is done, by the key that turns it on.
 _PARTNERS = {
@@ -42,6 +43,8 @@ _PARTNERS = {
     "relations": ("relation_heads", "relation_layer"),
     "attention": ("attention_loss",),
 }
+_GOALS = ("keep", "max_latency_ms", "max_mb")
+_SEARCHING = ("search_time", "rungs")
 # What `balance: auto` decides, and what only somebody who knows their way would set.
 _BALANCE = (
     *("alpha", "alpha_schedule", "temperature", "temperature_schedule"),
@@ -64,6 +67,13 @@ class StudentRecipe(ShapeRecipe, TransferRecipe, MatchingRecipe, TrainingRecipe)
         None, description="search a student that answers one text in so many milliseconds (median)"
     )
     max_mb: Positive | None = Field(None, description="search a student whose bundle has at most so many megabytes")
+    search_time: Positive = Field(
+        1.5,
+        description="how long a search may train and compress students, in times the teacher's own fine-tuning",
+    )
+    rungs: Annotated[list[RungName], Field(min_length=1)] | None = Field(
+        None, description="the students that a search may try; null: all, from the cheapest up"
+    )
     epochs: Count = Field(4, description="passes over the transfer set")
     learning_rate: Positive = Field(1e-3, description="peak learning rate")
     balance: Literal["auto", "given"] = Field(
@@ -129,6 +139,12 @@ class StudentRecipe(ShapeRecipe, TransferRecipe, MatchingRecipe, TrainingRecipe)
             raise ValueError("give either a goal (keep, max_latency_ms, max_mb) or a size or shape, not both")
         if self.searches and isinstance(self.layer_map, list):
             raise ValueError("a goal tries students of several depths: take `layer_map: uniform` or `last`")
+        useless = [key for key in _SEARCHING if getattr(self, key) != type(self).model_fields[key].default]
+        if useless and not self.searches:
+            raise ValueError(
+                f"{' and '.join(useless)} would do nothing without a goal ({', '.join(_GOALS)}): give one, or leave "
+                f"{'it' if len(useless) == 1 else 'them'} out"
+            )
         for partner, keys in _PARTNERS.items():
             if getattr(self, partner) or any(getattr(stage, partner, None) for stage in self.stages or []):
                 continue
@@ -186,13 +202,13 @@ class StudentRecipe(ShapeRecipe, TransferRecipe, MatchingRecipe, TrainingRecipe)
 
     def training(self) -> StudentRecipe:
         """What one student's training depends on: neither the goal nor whether there is a control."""
-        others = ("keep", "keep_confidence", "max_latency_ms", "max_mb", "control")
+        others = (*_GOALS, *_SEARCHING, "keep_confidence", "control")
         return self.model_copy(update={key: type(self).model_fields[key].default for key in others})
 
     @property
     def searches(self) -> bool:
         """Whether a goal is given instead of a shape."""
-        return any(goal is not None for goal in (self.keep, self.max_latency_ms, self.max_mb))
+        return any(getattr(self, goal) is not None for goal in _GOALS)
 
 
 class CompressRecipe(Part):
@@ -209,6 +225,15 @@ class CompressRecipe(Part):
     cascade_loss: Share = Field(
         0.002, description="largest loss of validation score that a cascade may cost; `keep` may allow more"
     )
+    cascade_levels: Literal[2, 3] = Field(
+        2,
+        description="3: in a search, students that were tried and do not keep enough may answer between the wide part "
+        "and the one that does",
+    )
+
+    def identity(self) -> dict[str, Any]:
+        """What a graph is known by: with two levels, as before there could be three."""
+        return {key: value for key, value in self.model_dump().items() if key != "cascade_levels"}
 
 
 class EvaluateRecipe(Part):

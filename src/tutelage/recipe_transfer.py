@@ -134,6 +134,7 @@ class TransferRecipe(Part):
         """What a student is known by. What is left out here does not count, so that older artifacts stay valid."""
         value = self.model_dump()
         gone = [key for key in TransferRecipe.model_fields if value[key] is None or key == "learning_curve"]
+        gone += ["search_time", "rungs"]  # which students are tried, not how they learn
         return {key: given for key, given in value.items() if key not in gone}
 
 

@@ -2,8 +2,8 @@
 
 The teacher, what it said, the vocabulary, the shape and the way to learn stay. What follows from a training's seed is
 drawn anew: the order of the batches, dropout, and whatever of the start is random. Every student goes the whole way
-to what would be deployed, its wide part, its precision and its cascade decided for it alone. The deployed student
-stays that of the recipe's seed, whatever the others reach.
+to what would be deployed, its wide part, its precision and its cascade decided for it alone; a cheaper student that
+answers before it stays the same one. The deployed student stays that of the recipe's seed, whatever the others reach.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def repeats(workshop: Workshop, made: Made, *, control: bool) -> list[Trained]:
     if count == 1:
         return []
     if not made.learned.trained:
-        say("evaluate.seeds: the student is the teacher's own layers, which nothing has trained: no seed changes it")
+        say("evaluate.seeds: nothing of the student that was taken was trained by steps: no seed changes it")
         return []
     found = []
     for seed in range(recipe.seed + 1, recipe.seed + count):
@@ -57,7 +57,7 @@ def _repeat(workshop: Workshop, made: Made, seed: int, *, control: bool) -> Trai
     folder, first, bench = workshop.folder, made.learned, _bench(workshop, seed)
     again = workshop.make(first.settings, first.shape, bench)
     if made.cascade_loss is not None:
-        again = workshop.gate(again, made.cascade_loss) or again
+        again = workshop.gate(again, made.cascade_loss, middle=made.middle) or again
     place, of_seed, test = bench.student.parent, f"seed {seed}", workshop.corpus["test"]
     file, stage = place / "answers.npy", f"answers, {of_seed}"
     name = storage.fingerprint_of(again.name, control, test.fingerprint)

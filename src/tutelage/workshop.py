@@ -33,6 +33,7 @@ from tutelage.student.distil import Transfer
 from tutelage.student.matching import Plan
 from tutelage.teacher import signals as recording
 from tutelage.training import supervised
+from tutelage.training.hope import Hope
 
 
 class Workshop:
@@ -149,19 +150,24 @@ class Workshop:
         *,
         signals: Signals | None = None,
         trains: bool = True,
+        hope: Hope | None = None,
     ) -> Learned:
         """A student of some shape, distilled and widened, or the teacher's layers as they are.
 
-        `signals` hold at least what this shape matches; without them they are recorded.
+        `signals` hold at least what this shape matches; without them they are recorded. Training ends early when `hope`
+        is lost; such a student is another artifact, which only the same hope finds again.
         """
         if trains and settings.balance == "auto":
             # Recorded for what the recipe asks, so that another way to learn finds what it needs there.
             signals = signals or self._hear(self.plan(settings, shape))
             settings = settings.model_copy(update=self.way(settings, shape, signals, stage=bench.balancing))
         name = self._named(settings, shape, bench, trains=trains)
+        given_up = storage.fingerprint_of(name, "given up", vars(hope)) if hope else name
         kept = self.folder.done(bench.learning, name, bench.student)
+        kept = kept or self.folder.done(bench.learning, given_up, bench.student)
         if kept is None:
-            kept = self._learn(settings, shape, bench, name, signals, trains=trains)
+            kept = self._learn(settings, shape, bench, (name, given_up), signals, trains=trains, hope=hope)
+        name = given_up if kept.get("given_up") else name
         network = Network.load(bench.student, self.corpus.task, self.teacher.reading)
         return Learned(name, network, shape, bench, kept, settings, trains)
 
@@ -211,17 +217,20 @@ class Workshop:
         settings: StudentRecipe,
         shape: Shape,
         bench: Bench,
-        fingerprint: str,
+        names: tuple[str, str],
         signals: Signals | None,
         *,
         trains: bool,
+        hope: Hope | None,
     ) -> dict[str, Any]:
+        """`names`: of the student that has learned to the end, and of one that was given up."""
         plan = self.plan(settings, shape) if trains else Plan()
         told = self._told(plan, signals)
         started = time.monotonic()
         student = self.beginning.student(shape, bench.seed)
         transfer = self._transfer(student, told)
         history: list[dict[str, float]] = []
+        begun = time.monotonic()
         if trains:
             history = distil.distil(
                 student,
@@ -233,9 +242,11 @@ class Workshop:
                 folder=self.folder.training / bench.learning,
                 progress=self.progress,
                 plan=plan,
+                hope=hope,
             ).history
         else:
             supervised.finish(student, self.corpus["validation"])
+        training, given_up = time.monotonic() - begun, hope is not None and hope.lost(history)
         student, choice = widen.widen(
             student,
             transfer.tokens,
@@ -247,13 +258,17 @@ class Workshop:
             progress=self.progress,
         )
         student.save(bench.student)
+        more: dict[str, Any] = {"training": round(training, 2)} if trains else {}
+        more |= {"given_up": True} if given_up else {}
         choices = [choice] if choice else []
-        return self.folder.finish(bench.learning, fingerprint, started=started, history=history, choices=choices)
+        return self.folder.finish(
+            bench.learning, names[given_up], started=started, history=history, choices=choices, **more
+        )
 
     def compress(self, learned: Learned) -> Made:
         """The student as the graph that will be deployed."""
         bench = learned.bench
-        name = storage.fingerprint_of(learned.name, self.recipe.compress.model_dump(), self.threads)
+        name = storage.fingerprint_of(learned.name, self.recipe.compress.identity(), self.threads)
         kept = self.folder.done(bench.compressing, name, bench.export)
         if kept is None:
             started = time.monotonic()
@@ -268,11 +283,15 @@ class Workshop:
             kept = self.folder.finish(bench.compressing, name, started=started, **made.as_dict())
         return Made(learned, Graph(**{**kept, "choices": tuple(kept["choices"])}), name)
 
-    def gate(self, made: Made, cascade_loss: float) -> Made | None:
-        """The same student with a cascade that may cost so much of the validation score; None where none pays."""
+    def gate(self, made: Made, cascade_loss: float, *, middle: Made | None = None) -> Made | None:
+        """The same student with a cascade that may cost so much of the validation score; None where none pays.
+
+        `middle` is a cheaper student that answers before it does.
+        """
         at = made.learned.bench
-        place, stage = at.export.with_name(f"cascade {cascade_loss:g}"), f"{at.compressing}, cascade {cascade_loss:g}"
-        name = storage.fingerprint_of(made.name, cascade_loss)
+        way = f"cascade {cascade_loss:g}" + (f" after {middle.learned.bench.learning}" if middle else "")
+        place, stage = at.export.with_name(way), f"{at.compressing}, {way}"
+        name = storage.fingerprint_of(made.name, cascade_loss, *([middle.name] if middle else []))
         kept = self.folder.done(stage, name, place)
         if kept is None:
             started = time.monotonic()
@@ -284,13 +303,14 @@ class Workshop:
                 self.recipe.compress.model_copy(update={"cascade_loss": cascade_loss}),
                 folder=place,
                 threads=self.threads,
+                middle=middle.ungated if middle else None,
             )
             kept = self.folder.finish(stage, name, started=started, found=found.as_dict() if found else None)
         if kept["found"] is None:
             return None
         found = Graph(**{**kept["found"], "choices": tuple(kept["found"]["choices"])})
         learned = replace(made.learned, bench=replace(at, export=place, compressing=stage))
-        return Made(learned, found, name, cascade_loss)
+        return Made(learned, found, name, cascade_loss, middle)
 
     def pack(self, network: Network, graph: Path, place: Path, precision: Precision, card: str = "draft") -> Bundle:
         """A bundle around a graph, as it is deployed; the same for a teacher that is only compared."""

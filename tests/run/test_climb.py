@@ -5,26 +5,37 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import yaml
 
 import tiny_models
 from listener import Listener
 from tiny_recipe import recipe
-from tutelage import cli, pipeline
+from tutelage import cli, climb, pipeline, trial
 from tutelage.artifacts.network import Network
-from tutelage.climb import Climb
-from tutelage.compress import cascade
-from tutelage.errors import DataError, RecipeError
+from tutelage.budget import Estimate, Spent
+from tutelage.climb import Climb, _Step
+from tutelage.compress import cascade, compare
+from tutelage.errors import DataError, ModelError, RecipeError
+from tutelage.evaluate import speed
+from tutelage.evaluate.speed import Contender, Speed
 from tutelage.progress import Silent
 from tutelage.recipe import StudentRecipe, load
 from tutelage.recipe_matching import Stage
 from tutelage.student import ladder
+from tutelage.training import hope
+from tutelage.trial import Judge
+
+LAYERS = ["one", "two", "half", "whole"]
 
 
 def test_an_easy_goal_takes_the_first_rung_and_is_not_searched_twice(reviews: Path, bert: Path, tmp_path: Path) -> None:
-    given = recipe(reviews, bert, tmp_path / "run", student={"keep": 0.3, "control": False})
+    # One rung: which of several is the fastest may change when tiny ones are timed anew.
+    student = {"keep": 0.3, "control": False, "rungs": ["one"]}
+    given = recipe(reviews, bert, tmp_path / "run", student=student)
     run = pipeline.run(given)
     search = run.measurements.search
     assert search is not None
@@ -56,7 +67,7 @@ def test_what_is_kept_beyond_the_goal_buys_speed(
     reviews: Path, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cascade, "_LEAST_GAIN", 0.0)
-    student = {"keep": 0.3, "control": False, "wide": True, "balance": "given"}
+    student = {"keep": 0.3, "control": False, "wide": True, "balance": "given", "rungs": LAYERS}
     given = recipe(reviews, bert, tmp_path / "run", student=student, compress={"quantize": "none"})
     run = pipeline.run(given)
     search = run.measurements.search
@@ -95,7 +106,7 @@ def test_a_goal_out_of_reach_exits_with_3_and_the_best(
     # Nothing was distilled where the teacher itself is taken: a control would compare it with nothing.
     taken = next(tried["name"] for tried in search["tried"] if tried["taken"])
     models = json.loads((tmp_path / "run" / "measurements.json").read_text())["models"]
-    assert ("control" in models) == (taken != "whole")
+    assert ("control" in models) == (taken not in {"linear", "whole"})
     # The teacher itself needs no training, so that it is always judged; what time does not allow is named.
     assert "whole" in {tried["name"] for tried in judged}
     assert all(tried["verdict"].startswith("not tried") for tried in search["tried"] if not tried["retention"])
@@ -109,25 +120,162 @@ def test_the_rungs_are_distinct_and_end_with_the_teacher(bert: Path) -> None:
     assert [rung.name for rung in ladder.rungs(StudentRecipe(), AutoConfig.from_pretrained(bert))] == [
         rung.name for rung in rungs if rung.name != "narrow"
     ]
-    assert [rung.name for rung in rungs if not rung.trains] == ["whole"]
+    assert [rung.name for rung in rungs if not rung.trains] == ["linear", "whole"]
     assert rungs[-1].shape.layers == 4
     shallow = AutoConfig.from_pretrained(bert, num_hidden_layers=1)
-    assert [rung.name for rung in ladder.rungs(StudentRecipe(max_mb=5.0), shallow)] == ["narrow", "whole"]
+    assert [rung.name for rung in ladder.rungs(StudentRecipe(max_mb=5.0), shallow)] == ["linear", "narrow", "whole"]
+    # A linear student is a wide part: none where there shall be none, or where its table would be too large.
+    many = AutoConfig.from_pretrained(bert, num_labels=6000)
+    for settings, config in ((StudentRecipe(max_mb=5.0, wide=False), shallow), (StudentRecipe(max_mb=5.0), many)):
+        assert "linear" not in [rung.name for rung in ladder.rungs(settings, config)]
+    some = ladder.rungs(StudentRecipe(keep=0.9, rungs=["two", "narrow"]), AutoConfig.from_pretrained(bert))
+    assert [rung.name for rung in some] == ["narrow", "two"]
 
 
-@pytest.mark.parametrize(("share", "epochs"), [(0.8, 3), (0.5, 2), (0.49, None)])
-def test_what_would_take_too_long_has_fewer_epochs_but_at_least_half(
-    bert: Path, share: float, epochs: int | None
+def test_rungs_that_a_teacher_has_not_are_refused_before_it_is_trained(
+    reviews: Path, bert: Path, tmp_path: Path
 ) -> None:
+    student = {"keep": 0.9, "rungs": ["linear"], "wide": False}
+    listener = Listener()
+    with pytest.raises(ModelError, match="no such rung"):
+        pipeline.run(recipe(reviews, bert, tmp_path / "run", student=student), progress=listener)
+    assert not [title for title in listener.done if "Fine-tuning" in title]
+
+
+@pytest.mark.parametrize(("seconds", "epochs"), [(45.0, 4), (44.9, 3), (25.0, 2), (24.9, None)])
+def test_what_would_take_too_long_has_as_many_epochs_as_fit_but_at_least_half(
+    bert: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, epochs: int | None
+) -> None:
+    """The first took 10 s for 2 of 4 epochs and 5 s besides; the second costs twice as much to pass over."""
     from transformers import AutoConfig
 
     climb = Climb.__new__(Climb)
-    climb.settings, climb._epochs = StudentRecipe(keep=0.9, epochs=4), {}
-    rung = ladder.rungs(climb.settings, AutoConfig.from_pretrained(bert))[0]
-    assert climb._shortened(rung, share) == (epochs is not None)
-    assert climb._training(rung).epochs == (epochs or 4)
-    climb.settings = climb.settings.model_copy(update={"stages": [Stage(epochs=1)]})
-    assert not climb._shortened(rung, share)
+    climb.settings, climb._epochs = StudentRecipe(keep=0.9, epochs=4, rungs=["one", "two"]), {}
+    first, second = ladder.rungs(climb.settings, AutoConfig.from_pretrained(bert))
+    steps = [_Step(first, 1.0, 1.0), _Step(second, 1.1, 2.0)]
+    monkeypatch.setattr(climb, "_took", lambda step: Spent(10.0, 2, 5.0, step.learning))
+    monkeypatch.setattr(climb, "_spent", lambda _: 15.0)
+    assert not climb._why_not(steps[0], steps, [], 0.0)
+    why_not = climb._why_not(steps[1], steps, steps[:1], 15.0 + seconds)
+    assert why_not.startswith("it would take about 45 s") == (epochs is None)
+    assert climb._training(second).epochs == (epochs or 4)
+    climb._epochs, climb.settings = {}, climb.settings.model_copy(update={"stages": [Stage(epochs=4)]})
+    assert bool(climb._why_not(steps[1], steps, steps[:1], 15.0 + seconds)) == (epochs != 4)
+
+
+def test_only_passes_over_the_texts_grow_with_a_student_and_stopping_early_does_not_shrink_them() -> None:
+    spent = Spent.of({"training": 8.0, "history": [{}, {}]}, learning=11.0, compressing=6.0, cost=0.5)
+    assert spent == Spent(8.0, 2, 9.0, 0.5)
+    estimate = Estimate.by([spent, Spent(3.0, 3, 10.0, 0.5)], cost=2.0)
+    assert (estimate.epoch, estimate.fixed) == (16.0, 10.0)
+    assert [estimate.epochs_in(seconds, wanted=4) for seconds in (9.0, 26.0, 41.9, 500.0)] == [0, 1, 1, 4]
+    assert Estimate.by([], cost=2.0).seconds(4) == 0.0
+    # What an earlier version left does not say how long the passes took.
+    assert Spent.of({"history": [{}]}, learning=11.0, compressing=6.0, cost=0.5) == Spent(11.0, 1, 6.0, 0.5)
+
+
+def test_the_linear_student_is_the_first_rung_and_is_delivered_like_any_other(
+    reviews: Path, bert: Path, tmp_path: Path
+) -> None:
+    run = pipeline.run(recipe(reviews, bert, tmp_path / "run", student={"keep": 0.3, "balance": "given"}))
+    search, texts = run.measurements.search, [row["text"] for row in tiny_models.reviews()[:20]]
+    assert search is not None
+    (tried,) = search.tried
+    assert (tried.name, tried.taken, search.reached) == ("linear", True, True)
+    assert not any(path.name.startswith(("model", "config")) for path in (run.path / "student").iterdir())
+    student = run.student
+    assert student.layers == 0
+    assert 0 < student.parameters == run.measurements.models["student"].parameters
+    expected = student.predictions(texts)
+    np.testing.assert_allclose(run.bundle.predictions(texts), expected, atol=1e-4)
+    # Neither padding nor company changes an answer.
+    np.testing.assert_allclose(run.bundle.predictions(texts[:1])[0], expected[0], atol=1e-5)
+    assert len({row["label"] for row in run.bundle.predict(texts)}) == 2
+    # Nothing was trained, so that there is no control; the report tells what it is.
+    assert "control" not in run.measurements.models
+    assert "linear, " in (run.path / "report.html").read_text()
+
+
+def test_a_linear_student_of_values_answers_in_their_unit(reviews: Path, bert: Path, tmp_path: Path) -> None:
+    given = recipe(
+        reviews,
+        bert,
+        tmp_path / "run",
+        task="text-regression",
+        data={"label": "rating"},
+        student={"max_mb": 5.0, "rungs": ["linear"], "balance": "given"},
+    )
+    run = pipeline.run(given)
+    values = run.bundle.predictions([row["text"] for row in tiny_models.reviews()])
+    ratings = np.array([float(row["rating"]) for row in tiny_models.reviews()])
+    assert abs(float(values.mean() - ratings.mean())) < 0.5
+    assert float(np.corrcoef(values, ratings)[0, 1]) > 0.3
+
+
+def test_a_rung_that_is_hopelessly_behind_is_given_up_and_found_again(
+    reviews: Path, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hope, "_MARGIN", -9.0)
+    student = {"keep": 0.9, "control": False, "epochs": 3, "patience": None, "rungs": ["one"]}
+    given = recipe(reviews, bert, tmp_path / "run", student=student)
+    search = pipeline.run(given).measurements.search
+    assert search is not None
+    one = search.tried[0]
+    assert (one.name, one.given_up_after, one.epochs) == ("one", 2, None)
+    assert one.retention is not None
+    listener = Listener()
+    (tmp_path / "run" / "measurements.json").unlink()
+    assert pipeline.run(given, resume=True, progress=listener).measurements.search == search
+    assert not [title for title in listener.done if "Distilling" in title]
+    # What would now be trained to its end is another student.
+    monkeypatch.setattr(hope, "_MARGIN", 1.0)
+    given["student"]["keep"] = 0.8
+    other = pipeline.run(given, resume=True).measurements.search
+    assert other is not None
+    assert other.tried[0].given_up_after is None
+
+
+def test_three_levels_are_tried_where_asked_for(
+    reviews: Path, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compare.Judge, "speed_ratio", lambda *_: 2.0)
+    monkeypatch.setattr(climb, "_TO_SPARE", ())
+    monkeypatch.setattr(Climb, "_spent", lambda *_: 0.0)
+    calls: list[str] = []
+    verdict = Judge._verdict
+
+    def not_the_first(judge: Judge, low: float, latency: float, size: int) -> tuple[bool, bool, str]:
+        return verdict(judge, low if len(calls) > 1 else 0.0, latency, size)
+
+    def faster_every_time(contenders: list[Contender], *_: object, **__: object) -> dict[tuple[str, str], Speed]:
+        calls.append(contenders[0].model)
+        return {(contenders[0].model, "onnxruntime"): Speed(100.0 * len(calls), 512, 1.0, 1.0)}
+
+    monkeypatch.setattr(Judge, "_verdict", not_the_first)
+    monkeypatch.setattr(trial, "speed", SimpleNamespace(measure=faster_every_time, packed=speed.packed))
+    student = {"keep": 0.1, "control": False, "wide": True, "epochs": 1, "rungs": ["one", "whole"]}
+    compress = {"quantize": "none", "cascade_levels": 3, "cascade_loss": 0.3}
+    given = recipe(reviews, bert, tmp_path / "run", student=student, compress=compress)
+    run = pipeline.run(given)
+    search = run.measurements.search
+    assert search is not None
+    assert [tried.name for tried in search.tried] == ["one", "whole", "whole after one, cascade 0.3"]
+    assert [tried.taken for tried in search.tried] == [False, False, True]
+    model = run.measurements.models["student"]
+    assert len(model.answered) == 3
+    assert sum(model.answered) == pytest.approx(1)
+    assert model.latency_ms["mean"]
+    assert "Answered by the levels" in (run.path / "report.html").read_text()
+    levels = run.bundle.levels([row["text"] for row in tiny_models.reviews()])
+    assert levels is not None
+    assert set(levels) <= {0, 1, 2}
+    # Found again, the middle student too, from what is on disk.
+    listener = Listener()
+    (tmp_path / "run" / "measurements.json").unlink()
+    again = pipeline.run(given, resume=True, progress=listener)
+    assert again.measurements.search == search
+    assert not [title for title in listener.done if "Distilling" in title or "Exporting the student" in title]
+    assert again.measurements.models["student"].parameters == model.parameters
 
 
 def test_a_shape_that_cannot_fit_is_not_trained(reviews: Path, bert: Path, tmp_path: Path) -> None:

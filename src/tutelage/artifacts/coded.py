@@ -63,10 +63,10 @@ class Codes:
 @contextmanager
 def in_pieces(model: Any, codes: Codes | None) -> Iterator[None]:
     """Within the context the model looks its tokens up through codes; its answers are the same."""
-    table = model.get_input_embeddings()
     if codes is None:
         yield
         return
+    table = model.get_input_embeddings()
     model.set_input_embeddings(Coded(table, codes))
     try:
         yield

@@ -74,7 +74,13 @@ class ModelMeasurements(_Part):
         default_factory=dict, description="by runtime: padded tokens in the batch that was fastest"
     )
     latency_ms: dict[str, Figure] = Field(
-        default_factory=dict, description="one row at a time: percentiles p50 and p95, in milliseconds"
+        default_factory=dict,
+        description="one row at a time, in milliseconds: percentiles p50 and p95; of a cascade also the mean, and "
+        "through_all, the median of rows that go through every level",
+    )
+    answered: list[float] = Field(
+        default_factory=list,
+        description="share of the test rows that each level of a cascade answers; empty: no levels",
     )
     peak_memory_mb: Figure = Field(None, description="of a process that loads and runs only this model")
     first_answer_seconds: Figure = Field(
@@ -123,6 +129,7 @@ class Tried(_Part):
     bytes: int | None = Field(None, description="of its bundle")
     seconds: Figure = Field(None, description="to train and compress it")
     epochs: int | None = Field(None, description="if it had time for fewer than asked for")
+    given_up_after: int | None = Field(None, description="epochs, if it was hopelessly behind")
     within: bool = Field(False, description="whether it is within max_latency_ms and max_mb")
     keeps: bool = Field(False, description="whether it surely keeps enough")
     verdict: str = ""
@@ -138,7 +145,7 @@ class Search(_Part):
     max_mb: float | None = None
     reached: bool
     seconds: Figure = None
-    allowed_seconds: Figure = Field(None, description="1.5 times the teacher's fine-tuning")
+    allowed_seconds: Figure = Field(None, description="`search_time` times the teacher's fine-tuning")
     tried: list[Tried] = Field(default_factory=list, description="by measured cost, the cheapest first")
 
 

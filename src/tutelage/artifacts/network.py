@@ -19,6 +19,7 @@ from torch import nn
 from tutelage import storage
 from tutelage.artifacts.batch import Batch, by_length, collate
 from tutelage.artifacts.coded import Codes
+from tutelage.artifacts.no_layers import NoLayers
 from tutelage.artifacts.tokens import Tokens, tokenize
 from tutelage.artifacts.wide import Wide
 from tutelage.encoding import Reading
@@ -33,7 +34,8 @@ TOKENS_AT_ONCE = 2048
 class Network:
     """`model` is a plain `transformers` model with the task's head, `tokenizer` a fast tokenizer of `transformers`.
 
-    A `wide` part adds its scores to the model's; `codes` say how a graph can hold its embeddings in fewer bytes.
+    A student may also have no layers at all (`NoLayers`). A `wide` part adds its scores to the model's; `codes` say how
+    a graph can hold its embeddings in fewer bytes.
     """
 
     model: Any
@@ -45,12 +47,14 @@ class Network:
 
     @classmethod
     def load(cls, folder: Path, task: Task, reading: Reading) -> Network:
-        """Load a plain Hugging Face folder."""
+        """Load a plain Hugging Face folder, or that of a student without layers."""
         import transformers
 
         quiet()
         auto = getattr(transformers, task.auto_model)
-        model = auto.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+        model: Any = NoLayers.load(folder, task.width)
+        if model is None:
+            model = auto.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
         return cls(model.eval(), tokenizer, task, reading, Wide.load(folder), Codes.load(folder))
 
@@ -73,14 +77,23 @@ class Network:
         return int(self.tokenizer.pad_token_id or 0)
 
     @property
+    def layers(self) -> int:
+        """How many there are; 0 where the wide part answers alone."""
+        return int(self.model.config.num_hidden_layers)
+
+    @property
     def parameters(self) -> int:
         """Number of weights."""
+        if not self.layers:
+            return self.wide.numbers if self.wide else 0
         deep = sum(parameter.numel() for parameter in self.model.parameters())
         return int(deep) + (self.wide.numbers if self.wide else 0)
 
     def describe(self, precision: str) -> str:
         """One line: architecture, shape, vocabulary, precision."""
         config = self.model.config
+        if not self.layers:
+            return f"linear, {config.vocab_size:,} tokens and their pairs"
         layers = "1 layer" if config.num_hidden_layers == 1 else f"{config.num_hidden_layers} layers"
         shape = f"{layers} x {config.hidden_size}{' + wide' if self.wide else ''}"
         coded = ", coded" if self.codes else ""

@@ -12,6 +12,8 @@ from tutelage.version import __version__
 FORMAT = 1
 INPUTS: tuple[Literal["input_ids"], Literal["attention_mask"]] = ("input_ids", "attention_mask")
 OUTPUT = "logits"
+# What a graph of several levels can also say.
+LEVEL = "level"
 
 
 class Limits(BaseModel):

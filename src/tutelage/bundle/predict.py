@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tutelage.bundle.limits import INPUTS, OUTPUT, Limits
+from tutelage.bundle.limits import INPUTS, LEVEL, OUTPUT, Limits
 from tutelage.bundle.read import Contents, open_bundle
 from tutelage.encoding import Reading, encode
 from tutelage.errors import BundleError, UserError
@@ -80,20 +80,41 @@ class Bundle:
         blocks = [self._block(texts[start : start + _BLOCK], batch_tokens) for start in range(0, len(texts), _BLOCK)]
         return np.concatenate(blocks) if blocks else np.empty((0, self.task.width), dtype=np.float32)
 
+    def levels(self, texts: Sequence[str]) -> NDArray[np.int64] | None:
+        """Which level of a cascade answers each text (N,), from 0; None where the graph has one level only."""
+        _must_be_texts(texts)
+        if LEVEL not in {value.name for value in self._session.get_outputs()}:
+            return None
+        found = np.empty(len(texts), dtype=np.int64)
+        for start in range(0, len(texts), _BLOCK):
+            # A graph with levels reads each text once: no windows.
+            sequences, _ = self._encoded(texts[start : start + _BLOCK])
+            for rows, feed in self._fed(sequences, BATCH_TOKENS):
+                found[start + np.asarray(rows)] = self._session.run([LEVEL], feed)[0]
+        return found
+
     def clean(self, text: str) -> str:
         """A text as the tokenizer will see it, before it is shortened."""
         return normalise(text) if self.limits.normalise else readable(text)
 
     def _block(self, texts: Sequence[str], batch_tokens: int) -> NDArray[np.float32]:
+        sequences, owner = self._encoded(texts)
+        outputs = np.empty((len(sequences), self.task.width), dtype=np.float32)
+        for rows, feed in self._fed(sequences, batch_tokens):
+            outputs[rows] = self._session.run([OUTPUT], feed)[0]
+        return self.task.pool(outputs, owner, len(texts))
+
+    def _encoded(self, texts: Sequence[str]) -> tuple[list[list[int]], NDArray[np.int64]]:
+        """Token ids of every sequence, and which text each belongs to."""
         limits = self.limits
         reading = Reading(limits.max_tokens, limits.long_text, limits.stride, limits.characters_per_token)
-        cut = [self.clean(text)[: limits.max_characters] for text in texts]
-        sequences, owner = encode(self._tokenizer, cut, reading)
-        outputs = np.empty((len(sequences), self.task.width), dtype=np.float32)
-        for rows in batches([len(sequence) for sequence in sequences], batch_tokens):
-            ids, mask = pad([sequences[row] for row in rows], limits.pad_id)
-            outputs[rows] = self._session.run([OUTPUT], dict(zip(INPUTS, (ids, mask), strict=True)))[0]
-        return self.task.pool(outputs, owner, len(texts))
+        return encode(self._tokenizer, [self.clean(text)[: limits.max_characters] for text in texts], reading)
+
+    def _fed(self, sequences: list[list[int]], budget: int) -> Iterator[tuple[list[int], dict[str, NDArray[np.int64]]]]:
+        """Which sequences go together, and what the graph is given of them."""
+        for rows in batches([len(sequence) for sequence in sequences], budget):
+            ids, mask = pad([sequences[row] for row in rows], self.limits.pad_id)
+            yield rows, dict(zip(INPUTS, (ids, mask), strict=True))
 
 
 def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:

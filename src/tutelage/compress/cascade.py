@@ -1,12 +1,13 @@
 """Let the wide part answer alone where it is sure, and run the layers only for the rest: one graph, one answer.
 
-The graph first computes the wide part's scores. Rows whose confidence reaches a threshold keep them; the others are
-gathered, go through the whole student, and are put back in place. The idea is that of classifier cascades (Viola and
-Jones 2001); for Transformers see "FrugalGPT", Chen et al. 2023, arXiv 2305.05176.
+The wide part's scores come first; where they are not sure, a cheaper student may come before the student itself. The
+idea is that of classifier cascades (Viola and Jones 2001); for Transformers see "FrugalGPT", Chen et al. 2023, arXiv
+2305.05176. How the graph is put together is in `levels.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,15 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 from torch import nn
 
-from tutelage import storage
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.tokens import Tokens
 from tutelage.artifacts.wide import Wide
+from tutelage.compress import levels
 from tutelage.compress.compare import Choice, Judge
-from tutelage.compress.export import trace
+from tutelage.compress.export import trace, trace_rows
+from tutelage.compress.levels import Level
 from tutelage.recipe import CompressRecipe
 from tutelage.tasks import Task
 
@@ -34,12 +35,23 @@ _STEPS = 40
 _LEAST_GAIN = 1.1
 _ROUNDING = 1e-9
 _ROUNDS, _AGREED = 10, 0.01
-_INSIDE = "layers_"
+# Softmax and the like are at most 1.
+_NEVER = 2.0
+
+
+@dataclass(frozen=True)
+class Middle:
+    """A cheaper student that answers where the wide part is not sure and it is."""
+
+    graph: Path
+    threshold: float
+    share: float
+    """Of the validation rows that it answers."""
 
 
 @dataclass(frozen=True)
 class Gate:
-    """From which confidence on the wide part answers alone."""
+    """From which confidence on the wide part answers alone, and who comes before the layers, if anyone."""
 
     threshold: float
     temperature: float
@@ -48,15 +60,21 @@ class Gate:
     """Of the validation rows that it answers."""
     cost: float
     """What that is expected to cost of the headline score, if the student's own probabilities are right."""
+    middle: Middle | None = None
 
 
-def choose(whole: Path, file: Path, judge: Judge, settings: CompressRecipe) -> tuple[Path, list[Choice]]:
+def choose(
+    whole: Path, file: Path, judge: Judge, settings: CompressRecipe, *, middle: Path | None = None
+) -> tuple[Path, list[Choice]]:
     """Write a cascade before the graph `whole` if that pays, and say which graph to deploy.
 
-    It must be measured faster here and cost no more of the validation score than `cascade_loss`; when it is asked for,
-    only the cost matters. Nothing is said where the task knows no confidence or the student has no wide part.
+    `middle` is the graph of a cheaper student of the same tokens, to stand between the wide part and `whole`. The
+    cascade must be measured faster here and cost no more of the validation score than `cascade_loss`; when it is asked
+    for, only the cost matters. Nothing is said where the task knows no confidence or the student has no wide part.
     """
-    found = gate(judge, whole, allowed=settings.cascade_loss) if settings.cascade else None
+    found = None
+    if settings.cascade:
+        found = gate(judge, whole, allowed=settings.cascade_loss, middle=middle)
     if found is None:
         return whole, []
     write(judge.network, whole, found, file)
@@ -72,6 +90,9 @@ def choose(whole: Path, file: Path, judge: Judge, settings: CompressRecipe) -> t
     }
     measured = judge.measured(ratio, lost)
     taken, why = f"the wide part alone for {found.share:.0%} of the rows", measured
+    if found.middle is not None:
+        figures |= {"share_answered_second": found.middle.share, "confidence_needed_second": found.middle.threshold}
+        taken += f", a cheaper student for {found.middle.share:.0%}"
     if lost > settings.cascade_loss + _ROUNDING:
         taken, why = "none", f"it costs more than the allowed {settings.cascade_loss:g}: {measured}"
     elif ratio < _LEAST_GAIN and settings.cascade == "auto":
@@ -79,8 +100,8 @@ def choose(whole: Path, file: Path, judge: Judge, settings: CompressRecipe) -> t
     return whole if taken == "none" else file, [Choice("cascade", taken, why, figures)]
 
 
-def gate(judge: Judge, whole: Path, *, allowed: float) -> Gate | None:
-    """The lowest threshold that costs at most `allowed` of the headline score, expected and on the labels.
+def gate(judge: Judge, whole: Path, *, allowed: float, middle: Path | None = None) -> Gate | None:
+    """The thresholds of least work that cost at most `allowed` of the headline score, expected and on the labels.
 
     `whole` is the graph of the student that answers the rest. None where the task knows no confidence, too few rows
     could be answered, or rows are read in windows: the graph decides for each window, the labels are of the row.
@@ -91,19 +112,89 @@ def gate(judge: Judge, whole: Path, *, allowed: float) -> Gate | None:
     if scores is None or task.confidence(torch.from_numpy(scores)) is None:
         return None
     temperature = _temperature(task, scores, judge.targets)
-    alone, said = scores / temperature, judge.outputs(whole)
-    before = judge.score(said)
-    sure = np.asarray(task.confidence(torch.from_numpy(alone)))
-    price = task.expected_cost(task.predict(said), task.predict(alone))
-    order = np.argsort(-sure, kind="stable")
-    for answered in np.unique(np.linspace(_LEAST_SHARE * len(order), len(order), _STEPS).astype(int))[::-1]:
-        threshold = float(sure[order[max(answered, 1) - 1]])
-        taken = sure >= threshold
-        cost = float(price[taken].sum() / len(price))
-        lost = judge.lost(before, judge.score(np.where(taken[:, None], alone, said)))
-        if max(cost, lost) <= allowed + _ROUNDING:
-            return Gate(threshold, temperature, float(taken.mean()), cost)
-    return None
+    said = judge.outputs(whole)
+    price = _Price(judge, said, allowed)
+    first = _Answers.of(judge, scores / temperature, said)
+    if middle is None:
+        taken = price.most(first, said, np.zeros(len(said), dtype=bool))
+        return None if taken is None else Gate(first.threshold(taken), temperature, *price.told(first, taken))
+    second = _Answers.of(judge, judge.outputs(middle), said)
+    times = judge.speed_ratio(whole, middle)
+    best, least = None, np.inf
+    for sure in first.prefixes(least=0.0):
+        after = np.where(sure[:, None], first.outputs, said)
+        if not price.allows(after, first.price[sure].sum()):
+            continue
+        taken = price.most(second, after, sure, spent=float(first.price[sure].sum()))
+        if taken is None:
+            continue
+        work = (~sure).mean() / times + (~sure & ~taken).mean()
+        if work < least:
+            share, cost = price.told(first, sure)
+            cost += price.told(second, taken)[1]
+            least = work
+            found = Middle(middle, second.threshold(taken), float(taken.mean()))
+            best = Gate(first.threshold(sure), temperature, share, cost, found)
+    return best
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What a cheap level says of N rows, how sure it is, and what each row is expected to cost."""
+
+    outputs: NDArray[Any]
+    sure: NDArray[Any]
+    price: NDArray[Any]
+
+    @classmethod
+    def of(cls, judge: Judge, outputs: NDArray[Any], said: NDArray[Any]) -> _Answers:
+        task = judge.network.task
+        price = task.expected_cost(task.predict(said), task.predict(outputs))
+        return cls(outputs, np.asarray(task.confidence(torch.from_numpy(outputs))), price)
+
+    def prefixes(self, *, least: float, among: NDArray[np.bool_] | None = None) -> Iterator[NDArray[np.bool_]]:
+        """Which rows are answered (N,), from all that may be down to a share of them: those it is surest of."""
+        places = np.arange(len(self.sure)) if among is None else np.flatnonzero(among)
+        order = places[np.argsort(-self.sure[places], kind="stable")]
+        fewest = int(least * len(self.sure))
+        if len(order) < fewest:
+            return
+        for count in np.unique(np.linspace(fewest, len(order), _STEPS).astype(int))[::-1]:
+            taken = np.zeros(len(self.sure), dtype=bool)
+            if count:
+                taken[places] = self.sure[places] >= self.sure[order[count - 1]]
+            yield taken
+
+    def threshold(self, taken: NDArray[np.bool_]) -> float:
+        """That lets just these rows keep their answers; above every confidence where there are none."""
+        return float(self.sure[taken].min()) if taken.any() else _NEVER
+
+
+@dataclass(frozen=True)
+class _Price:
+    """What answers cost of the headline score, next to what the whole student said."""
+
+    judge: Judge
+    said: NDArray[Any]
+    allowed: float
+
+    def allows(self, outputs: NDArray[Any], expected: float) -> bool:
+        """Whether answers cost little enough; `expected` is the sum over rows."""
+        lost = self.judge.lost(self.judge.score(self.said), self.judge.score(outputs))
+        return max(expected / len(self.said), lost) <= self.allowed + _ROUNDING
+
+    def most(
+        self, level: _Answers, others: NDArray[Any], gone: NDArray[np.bool_], *, spent: float = 0.0
+    ) -> NDArray[np.bool_] | None:
+        """The most rows that a level may answer of those that are not `gone`; None where too few."""
+        for taken in level.prefixes(least=_LEAST_SHARE, among=~gone):
+            if self.allows(np.where(taken[:, None], level.outputs, others), spent + float(level.price[taken].sum())):
+                return taken
+        return None
+
+    def told(self, level: _Answers, taken: NDArray[np.bool_]) -> tuple[float, float]:
+        """(share of the rows, expected cost)."""
+        return float(taken.mean()), float(level.price[taken].sum() / len(taken))
 
 
 def _temperature(task: Task, scores: NDArray[np.float32], targets: NDArray[np.float64]) -> float:
@@ -118,91 +209,35 @@ def _temperature(task: Task, scores: NDArray[np.float32], targets: NDArray[np.fl
 
 
 def write(network: Network, whole: Path, gate: Gate, file: Path) -> None:
-    """Write the graph: input_ids (B, T) and attention_mask (B, T), both int64 -> logits (B, K)."""
+    """Write the graph: input_ids (B, T) and attention_mask (B, T), both int64 -> logits (B, K), and who answered."""
     assert network.wide is not None
-    first = file.with_name("first.onnx")
-    trace(
-        _First(network.wide, network.task, gate.temperature),
-        first,
-        names=["alone", "confidence"],
-        max_tokens=network.reading.max_tokens,
-    )
-    cheap, dear = onnx.load(str(first)), onnx.compose.add_prefix(onnx.load(str(whole)), _INSIDE)
-    first.unlink()
-    assert not cheap.functions
-    assert not dear.functions
-    _share(cheap.graph, dear.graph)
-    wanted = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", network.task.width])
-    constants = [
-        helper.make_tensor("threshold", TensorProto.FLOAT, [], [gate.threshold]),
-        helper.make_tensor("second_axis", TensorProto.INT64, [1], [1]),
-        helper.make_tensor("none", TensorProto.INT64, [], [0]),
-    ]
-    nodes = [
-        helper.make_node("Less", ["confidence", "threshold"], ["unsure"]),
-        helper.make_node("NonZero", ["unsure"], ["found"]),
-        helper.make_node("Transpose", ["found"], ["places"]),
-        helper.make_node("Size", ["places"], ["count"]),
-        helper.make_node("Greater", ["count", "none"], ["any"]),
-        helper.make_node("If", ["any"], ["logits"], then_branch=_rest(dear), else_branch=_nothing()),
-    ]
-    graph = helper.make_graph(
-        [*cheap.graph.node, *nodes],
-        "cascade",
-        list(cheap.graph.input),
-        [wanted],
-        initializer=[*cheap.graph.initializer, *constants],
-    )
-    domains = {entry.domain: entry.version for model in (cheap, dear) for entry in model.opset_import}
-    model = helper.make_model(
-        graph,
-        opset_imports=[helper.make_opsetid(*pair) for pair in domains.items()],
-        ir_version=max(cheap.ir_version, dear.ir_version),
-    )
-    with storage.whole_file(file) as partial:
-        onnx.save(model, str(partial))
+    task, part = network.task, file.with_name("first.onnx")
+    first = _First(network.wide, task, gate.temperature)
+    trace(first, part, names=["alone", "confidence"], max_tokens=network.reading.max_tokens)
+    found = [Level(_taken(part), gate.threshold)]
+    if gate.middle is not None:
+        trace_rows(_Sure(task), part, width=task.width, names=["outputs", "confidence"])
+        found.append(
+            Level(levels.with_confidence(onnx.load(str(gate.middle.graph)), _taken(part)), gate.middle.threshold)
+        )
+    levels.write(found, onnx.load(str(whole)), outputs=task.width, file=file)
 
 
-def _share(outer: Any, inner: Any) -> None:
-    """Keep equal tensors once, in the outer graph: else the wide part's table would be there three times."""
-    held: dict[tuple[int, tuple[int, ...], bytes], str] = {}
-    for graph in (outer, inner):
-        same, kept = {}, []
-        for value in graph.initializer:
-            key = (value.data_type, tuple(value.dims), value.raw_data)
-            if not value.raw_data or (key not in held and graph is inner):
-                kept.append(value)
-            elif key in held:
-                same[value.name] = held[key]
-            else:
-                held[key] = value.name
-                kept.append(value)
-        del graph.initializer[:]
-        graph.initializer.extend(kept)
-        for node in graph.node:
-            for place, name in enumerate(node.input):
-                node.input[place] = same.get(name, name)
+def _taken(file: Path) -> Any:
+    model = onnx.load(str(file))
+    file.unlink()
+    return model
 
 
-def _rest(dear: Any) -> Any:
-    """The branch that sends the unsure rows through the whole student and puts their answers in place."""
-    given = [value.name for value in dear.graph.input]
-    taken = {f"{_INSIDE}input_ids": "input_ids", f"{_INSIDE}attention_mask": "attention_mask"}
-    assert set(given) == set(taken)
-    before = [
-        helper.make_node("Squeeze", ["places", "second_axis"], ["rows"]),
-        *(helper.make_node("Gather", [outer, "rows"], [inner], axis=0) for inner, outer in taken.items()),
-    ]
-    after = helper.make_node("ScatterND", ["alone", "places", f"{_INSIDE}logits"], ["answered"])
-    result = helper.make_tensor_value_info("answered", TensorProto.FLOAT, None)
-    nodes = [*before, *dear.graph.node, after]
-    return helper.make_graph(nodes, "rest", [], [result], initializer=list(dear.graph.initializer))
+class _Sure(nn.Module):
+    """How sure outputs (B, K) are (B,)."""
 
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.task = task
 
-def _nothing() -> Any:
-    """The branch of a batch whose rows are all sure."""
-    result = helper.make_tensor_value_info("kept", TensorProto.FLOAT, None)
-    return helper.make_graph([helper.make_node("Identity", ["alone"], ["kept"])], "nothing", [], [result])
+    def forward(self, outputs: torch.Tensor) -> Any:
+        return self.task.confidence(outputs)
 
 
 class _First(nn.Module):
@@ -219,7 +254,7 @@ class _First(nn.Module):
 
 def _scores(network: Network, tokens: Tokens) -> NDArray[np.float32] | None:
     """What the wide part says alone (N, K), not calibrated."""
-    if network.wide is None:
+    if network.wide is None or not network.layers:
         return None
     result = np.empty((len(tokens), network.task.width), dtype=np.float32)
     for begin in range(0, len(tokens), 256):

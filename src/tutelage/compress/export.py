@@ -18,6 +18,7 @@ from tutelage import storage
 from tutelage.artifacts.coded import in_pieces
 from tutelage.artifacts.first_token import only_first_token
 from tutelage.artifacts.network import Network
+from tutelage.artifacts.no_layers import NoLayers
 from tutelage.compress.run import outputs
 from tutelage.errors import TutelageError
 
@@ -72,6 +73,8 @@ class _Logits(nn.Module):
         self.wide = network.wide
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
+        if isinstance(self.model, NoLayers) and self.wide is not None:
+            return self.wide(input_ids, attention_mask)
         logits = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
         return logits if self.wide is None else self.wide.deep * logits + self.wide(input_ids, attention_mask)
 
@@ -85,14 +88,26 @@ def trace(module: nn.Module, file: Path, *, names: Sequence[str], max_tokens: in
     mask = torch.ones_like(ids)
     mask[1, 4:] = 0
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", min=min(shortest, max_tokens), max=max_tokens)}
+    _traced(module, (ids, mask), {"input_ids": axes, "attention_mask": axes}, file, names)
+
+
+def trace_rows(module: nn.Module, file: Path, *, width: int, names: Sequence[str]) -> None:
+    """Write `module(outputs)` for outputs (B, width) of any batch; `names` are of its argument and its results."""
+    axes = {0: torch.export.Dim("batch")}
+    _traced(module, (torch.zeros((2, width)),), {names[0]: axes}, file, names[1:])
+
+
+def _traced(
+    module: nn.Module, given: tuple[torch.Tensor, ...], shapes: dict[str, Any], file: Path, names: Sequence[str]
+) -> None:
     with warnings.catch_warnings(), _quiet("torch.onnx", "torch.export", "onnxscript"):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             module.eval(),
-            (ids, mask),
-            input_names=["input_ids", "attention_mask"],
+            given,
+            input_names=list(shapes),
             output_names=list(names),
-            dynamic_shapes={"input_ids": axes, "attention_mask": axes},
+            dynamic_shapes=shapes,
             dynamo=True,
             external_data=False,
             verbose=False,
@@ -117,6 +132,9 @@ def _write(network: Network, file: Path) -> None:
     a trace of theirs that is to hold below `_SHORTEST` tokens, which torch finds out at its end and begins again.
     """
     model, two_stacks = network.model, network.model.config.is_encoder_decoder
+    if not network.layers:
+        trace(_Logits(network), file, names=["logits"], max_tokens=network.reading.max_tokens)
+        return
     fused = model.config._attn_implementation
     for attention in dict.fromkeys(("eager", fused) if two_stacks else (fused, "eager")):
         model.set_attn_implementation(attention)

@@ -47,7 +47,8 @@ def make(
         whole = export(network, folder / "fp32.onnx", texts=validation.texts()[:_CHECKED_ROWS])
         choices = [_exported(whole, min(len(validation), _CHECKED_ROWS))]
         bar.advance()
-        if settings.quantize != "none":
+        # A table alone is kept in half precision, and there is no product to compute in eight bits.
+        if settings.quantize != "none" and network.layers:
             quantize.int8(folder / "fp32.onnx", folder / "int8.onnx")
             precision, choice = quantize.choose(folder / "fp32.onnx", folder / "int8.onnx", judge, settings)
             choices.append(choice)
@@ -67,11 +68,16 @@ def gated(
     *,
     folder: Path,
     threads: int,
+    middle: Path | None = None,
 ) -> Graph | None:
-    """What `make` wrote into `source` with the cascade that other settings allow, in `folder`; None where none pays."""
+    """What `make` wrote into `source` with the cascade that other settings allow, in `folder`; None where none pays.
+
+    `middle` is the graph of a cheaper student that stands between the wide part and this one.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     judge = _judge(network, validation, threads)
-    file, made = cascade.choose(source / f"{given.precision}.onnx", folder / "cascade.onnx", judge, settings)
+    whole, goal = source / f"{given.precision}.onnx", folder / "cascade.onnx"
+    file, made = cascade.choose(whole, goal, judge, settings, middle=middle)
     if file.parent != folder:
         return None
     others = (choice for choice in given.choices if choice["what"] != "cascade")

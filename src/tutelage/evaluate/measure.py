@@ -29,6 +29,7 @@ from tutelage.artifacts.measurements import (
 )
 from tutelage.evaluate import speed
 from tutelage.evaluate.intervals import Bootstrap, Resampled
+from tutelage.evaluate.levels import Levels
 from tutelage.evaluate.memory import Footprint
 from tutelage.evaluate.speed import Contender, Run, Speed
 from tutelage.progress import Progress
@@ -57,6 +58,8 @@ class Player:
     footprint: Callable[[list[str]], Footprint | None] | None = None
     batches: Sequence[int] = speed.BATCHES
     """Padded tokens in a batch to choose from; (0,) for what knows no batches."""
+    levels: Callable[[list[str]], Levels | None] = lambda _: None
+    """Who answers in a graph of several levels."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class Candidate:
     predictions: Array
     speeds: Mapping[str, Speed]
     footprint: Footprint | None
+    levels: Levels | None = None
 
     @property
     def rate(self) -> float:
@@ -100,6 +104,7 @@ def examine(
             predictions[name],
             {runtime: speeds[name, runtime] for runtime in player.runs},
             footprints[name],
+            player.levels(texts),
         )
         for name, player in players.items()
     }
@@ -146,6 +151,10 @@ def _model(
     if candidate.footprint is not None:
         more["peak_memory_mb"] = candidate.footprint.peak_mb
         more["first_answer_seconds"] = candidate.footprint.first_answer_seconds
+    latencies: dict[str, float | None] = {"p50": latency.p50, "p95": latency.p95}
+    if candidate.levels is not None:
+        more["answered"] = list(candidate.levels.shares)
+        latencies |= {"mean": candidate.levels.mean, "through_all": candidate.levels.worst}
     return ModelMeasurements(
         title=player.title,
         describes=player.describes,
@@ -154,7 +163,7 @@ def _model(
         bytes=player.size,
         rows_per_second={runtime: speed.rows_per_second for runtime, speed in speeds.items()},
         batch_size={runtime: speed.batch_tokens for runtime, speed in speeds.items()},
-        latency_ms={"p50": latency.p50, "p95": latency.p95},
+        latency_ms=latencies,
         panels=[PanelData(**asdict(panel)) for panel in task.panels(candidate.predictions, targets)],
         **more,
     )

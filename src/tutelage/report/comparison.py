@@ -88,9 +88,17 @@ def comparison(measurements: Measurements) -> list[Row]:
     for runtime in sorted(known, key=lambda name: list(RUNTIMES).index(name) if name in RUNTIMES else 9):
         cells = [_speed(model, runtime) for model in models.values()]
         rows.append(Row("Rows per second", cells, runtime_title(runtime)))
-    for key, note in (("p50", "median"), ("p95", "95th percentile")):
+    timed = (
+        ("p50", "median"),
+        ("p95", "95th percentile"),
+        ("mean", "mean, of a cascade"),
+        ("through_all", "that goes through every level, median"),
+    )
+    for key, note in timed:
         cells = [Cell(_unit(model.latency_ms.get(key), "ms")) for model in models.values()]
         rows.append(Row("One row at a time", cells, note))
+    cells = [_answered(model) for model in models.values()]
+    rows.append(Row("Answered by the levels", cells, "of a cascade, the cheapest first"))
     first = [Cell(number.seconds(model.first_answer_seconds)) for model in models.values()]
     rows.append(Row("First answer", first, "of a fresh process"))
     rows.append(Row("Peak memory", [Cell(_unit(model.peak_memory_mb, "MB")) for model in models.values()]))
@@ -141,6 +149,10 @@ def _speed(model: ModelMeasurements, runtime: str) -> Cell:
     rate = model.rows_per_second.get(runtime)
     batch = model.batch_size.get(runtime)
     return Cell(number.significant(rate), f"{batch:,} tokens a batch" if rate is not None and batch else "")
+
+
+def _answered(model: ModelMeasurements) -> Cell:
+    return Cell(" · ".join(map(number.percent, model.answered)) or number.NONE)
 
 
 def _unit(value: float | None, unit: str) -> str:

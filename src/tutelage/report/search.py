@@ -51,7 +51,7 @@ def sentence(measurements: Measurements) -> str:
     wanted = f"The student was found for a goal: {best} that {goal(search)}."
     if not search.reached:
         wanted = f"No student was found for the goal: one that {goal(search)}. The best one was taken."
-    took = f" Training took {number.seconds(search.seconds)} of {number.seconds(search.allowed_seconds)} allowed."
+    took = f" Making them took {number.seconds(search.seconds)} of {number.seconds(search.allowed_seconds)} allowed."
     return f"{wanted}{took if search.seconds is not None and search.allowed_seconds is not None else ''}"
 
 
@@ -110,7 +110,7 @@ def _row(tried: Tried) -> Row:
     kept = tried.retention
     judged = kept is not None and kept.value is not None
     return Row(
-        name=tried.name if tried.epochs is None else f"{tried.name} (fewer epochs: {tried.epochs})",
+        name=_named(tried),
         describes=tried.describes,
         kept=number.percent(kept.value) if kept is not None and kept.value is not None else number.NONE,
         interval=number.interval(kept, number.SHARE) if kept is not None and judged else "",
@@ -121,6 +121,14 @@ def _row(tried: Tried) -> Row:
         verdict=tried.verdict,
         taken=tried.taken,
     )
+
+
+def _named(tried: Tried) -> str:
+    """With what it was not given."""
+    epochs = tried.given_up_after or 0
+    if epochs:
+        return f"{tried.name} (given up after {'1 epoch' if epochs == 1 else f'{epochs} epochs'}: too far behind)"
+    return tried.name if tried.epochs is None else f"{tried.name} (fewer epochs: {tried.epochs})"
 
 
 def _milliseconds(tried: Tried, percentile: str) -> str:

@@ -37,6 +37,10 @@ class Shape:
         return (self.layers + self.averages) * self.width * (4 * self.width + 2 * self.feed_forward)
 
 
+NOTHING = Shape(0, 0, 0, 0)
+"""No layers: a wide part alone."""
+
+
 def choose(settings: StudentRecipe, teacher: Any) -> Shape:
     """The shape a recipe asks for, next to a teacher's configuration. Raises `ModelError` when it cannot be.
 

@@ -39,6 +39,7 @@ from tutelage.student.losses import HIDDEN_LOSSES
 from tutelage.student.matching import Plan
 from tutelage.student.weighting import Term
 from tutelage.training import checkpoint, regular, supervised
+from tutelage.training.hope import Hope
 from tutelage.training.lean import needed_positions, used_embeddings
 from tutelage.training.loop import Loss, Work, train
 from tutelage.training.precision import precision
@@ -136,11 +137,12 @@ def distil(
     folder: Path,
     progress: Progress,
     plan: Plan | None = None,
+    hope: Hope | None = None,
 ) -> checkpoint.State:
     """Train a student in place on recorded signals; units and calibration are folded into its head.
 
-    By default its layers 1, 2 ... follow the recorded ones, in order. Returns the state at the end, with the history
-    of all stages.
+    By default its layers 1, 2 ... follow the recorded ones, in order. A training in one stage ends when `hope` is lost.
+    Returns the state at the end, with the history of all stages.
     """
     torch.manual_seed(seed)
     if plan is None:
@@ -158,7 +160,8 @@ def distil(
     lesson = _Lesson(student, learner, transfer, signals, validation, plan, seed, progress)
     steps = growth.steps(settings, int(student.model.config.num_hidden_layers))
     if settings.stages is None and len(steps) == 1:
-        state = lesson.learn(steps[0], name, folder, "Distilling the student")
+        name = storage.fingerprint_of(name, vars(hope)) if hope else name
+        state = replace(lesson, hope=hope).learn(steps[0], name, folder, "Distilling the student")
     else:
         state = _in_steps(lesson, steps, name, folder, copies=bool(settings.growth and settings.growth.new == "copy"))
     supervised.finish(student, validation)
@@ -209,6 +212,7 @@ class _Lesson:
     plan: Plan
     seed: int
     progress: Progress
+    hope: Hope | None = None
 
     def learn(self, step: Step, name: str, folder: Path, title: str) -> checkpoint.State:
         """One stage, or all of it."""
@@ -238,6 +242,7 @@ class _Lesson:
                     learner.figures,
                     compares_rows=(settings.prediction > 0 and of_outputs.compares_rows)
                     or (bool(plan.ours) and of_states.compares_rows),
+                    hopeless=self.hope.lost if self.hope else lambda _: False,
                     regime=learner.regime(),
                 )
                 return train(learner, work, settings, seed=self.seed, folder=folder, progress=self.progress)

@@ -1,5 +1,6 @@
 """The shapes worth trying for a teacher, and how long each takes: a ladder to climb from the cheapest up.
 
+- `linear`: no layers: the wide part alone. Only where its table is not too large, and `wide` is not off.
 - `narrow`: 2 layers a third as wide, embeddings projected: the smallest on disk, tried where the size is limited. `one`
   is faster and keeps more.
 - `one`: the teacher's last layer on its embeddings. Where the head reads the first token only, the layer computes
@@ -7,8 +8,6 @@
 - `two`: the default student, 2 layers with a feed-forward as wide as the layer.
 - `half`: half of the teacher's layers, unchanged.
 - `whole`: the teacher itself, not trained any further; its vocabulary is trimmed and its weights are quantised.
-
-A rung without layers needs no place of its own: a cascade whose wide part answers every row is one.
 """
 
 from __future__ import annotations
@@ -22,9 +21,10 @@ import numpy as np
 from tutelage.artifacts.first_token import only_first_token
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.tokens import Tokens
+from tutelage.errors import ModelError
 from tutelage.recipe import StudentRecipe
-from tutelage.student import build, matching
-from tutelage.student.build import Shape
+from tutelage.student import build, matching, widen
+from tutelage.student.build import NOTHING, Shape
 
 _ROUNDS = 3
 _READ = 128
@@ -37,13 +37,14 @@ class Rung:
     name: str
     shape: Shape
     trains: bool
-    """Whether it has to be distilled; the teacher itself has not."""
+    """Whether it has to be distilled; the teacher itself and a linear model, which is fitted in seconds, have not."""
 
 
 def rungs(settings: StudentRecipe, teacher: Any) -> list[Rung]:
     """The rungs for a teacher's configuration, no shape twice; how fast each is must be measured."""
     full = build.shape_of(teacher)
     named = {
+        "linear": NOTHING,
         "narrow": build.choose(settings.model_copy(update={"size": "tiny"}), teacher),
         "one": Shape(1, full.width, full.heads, full.feed_forward),
         "two": build.choose(settings.model_copy(update={"size": "small"}), teacher),
@@ -52,10 +53,14 @@ def rungs(settings: StudentRecipe, teacher: Any) -> list[Rung]:
     }
     found: dict[Shape, Rung] = {}
     for name, shape in named.items():
-        if name == "narrow" and settings.max_mb is None:
+        if settings.rungs is not None and name not in settings.rungs:
+            continue
+        if name == "narrow" and settings.max_mb is None and settings.rungs is None:
+            continue
+        if name == "linear" and (settings.wide is False or not widen.fits(teacher.vocab_size, teacher.num_labels)):
             continue
         if name == "whole" or shape.layers < full.layers or shape.width < full.width:
-            found[shape] = Rung(name, shape, trains=name != "whole")
+            found[shape] = Rung(name, shape, trains=name not in ("linear", "whole"))
     return list(found.values())
 
 
@@ -79,6 +84,8 @@ def settings_for(rung: Rung, settings: StudentRecipe) -> StudentRecipe:
     """How a rung is trained: one layer has no states in between to match, and is faster without."""
     if rung.shape.layers > 1 or rung.shape.averages:
         return settings
+    if not rung.shape.layers:
+        return settings.model_copy(update={"wide": True})
     stages = settings.stages and [stage.model_copy(update={"hidden": None}) for stage in settings.stages]
     return settings.model_copy(update={"hidden": 0.0, "stages": stages})
 
@@ -86,19 +93,27 @@ def settings_for(rung: Rung, settings: StudentRecipe) -> StudentRecipe:
 def check(settings: StudentRecipe, teacher: Any) -> None:
     """Raise `ModelError` when a student that a search may try cannot follow this model as the recipe asks."""
     if settings.searches:
-        for rung in rungs(settings, teacher.config):
+        found = rungs(settings, teacher.config)
+        if not found:
+            raise ModelError(
+                f"student.rungs: {', '.join(settings.rungs or [])}: this teacher has no such rung",
+                expected="rungs smaller than the teacher; `linear` needs `student.wide` and not too many classes",
+                cure="leave out `student.rungs`, or add `whole`",
+            )
+        for rung in found:
             if rung.trains:
                 matching.check(settings_for(rung, settings), rung.shape, teacher)
 
 
-def seconds_to_read(network: Network, tokens: Tokens) -> float:
+def seconds_to_read(network: Network, tokens: Tokens, *, every: bool = False) -> float:
     """Best of a few rounds over some rows, in PyTorch: tells shapes apart before any is trained.
 
-    The last layer computes what the head reads and nothing else, as in the graph that is deployed.
+    The last layer computes what the head reads and nothing else, as in the graph that is deployed; with `every`, all of
+    its positions, as in a training that follows hidden states.
     """
     some = tokens.take(np.arange(min(len(tokens), _READ)))
     found = []
-    with only_first_token(network.model):
+    with only_first_token(network.model, wanted=not every):
         for _ in range(_ROUNDS):
             start = time.perf_counter()
             network.outputs(some)

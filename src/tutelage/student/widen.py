@@ -123,7 +123,7 @@ def try_beside(
     """
     vocabulary, buckets = int(network.model.config.vocab_size), linear.buckets(network.task.width)
     numbers = (vocabulary + buckets) * network.task.width
-    if wanted == "auto" and numbers > _LARGEST_TABLE:
+    if wanted == "auto" and not fits(vocabulary, network.task.width):
         return f"a table of {numbers:,} numbers would outgrow the student; `wide: true` makes it"
     some = sample(np.arange(len(tokens)) if among is None else among, network.task.width)
     rows = features(tokens.take(some), vocabulary=vocabulary, buckets=buckets)
@@ -146,6 +146,11 @@ def sample(among: NDArray[np.int64], outputs: int) -> NDArray[np.int64]:
     """Which of some rows a wide part with K outputs is fitted on, evenly spread."""
     most = min(len(among), _MOST_ROWS, max(_LARGEST_ROWS // outputs, 1))
     return among[np.unique(np.linspace(0, len(among) - 1, most).astype(np.int64))]
+
+
+def fits(vocabulary: int, outputs: int) -> bool:
+    """Whether a table for so many tokens and K outputs is small enough to stand beside a student."""
+    return (vocabulary + linear.buckets(outputs)) * outputs <= _LARGEST_TABLE
 
 
 def _left_out(why: str) -> dict[str, Any]:
@@ -192,7 +197,9 @@ class _Judge:
 
     def best(self, name: str, weights: Array, bias: Array, strength: float) -> Mix:
         """The share of least validation loss."""
-        mixes = [self._mixed(name, weights, bias, strength, float(share)) for share in _SHARES]
+        # Without layers there is nothing to mix with.
+        shares = _SHARES if self.network.layers else (1.0,)
+        mixes = [self._mixed(name, weights, bias, strength, float(share)) for share in shares]
         return min(mixes, key=lambda mix: float(mix.losses.mean()))
 
     def _mixed(self, name: str, weights: Array, bias: Array, strength: float, share: float) -> Mix:
@@ -207,9 +214,10 @@ class _Judge:
 def choice_of(task: Task, tried: Trial, *, taken: bool) -> dict[str, Any]:
     """What the report shows."""
     alone, best = tried.alone, tried.best
+    share = f"a {best.share:.0%} share" if best.share < 1 else "alone"
     return {
         "what": "wide part",
-        "taken": f"a {best.share:.0%} share, learned from the {best.learned_from}" if taken else "none",
+        "taken": f"{share}, learned from the {best.learned_from}" if taken else "none",
         "why": f"validation loss {alone.losses.mean():.4f} without, {best.losses.mean():.4f} with it; "
         f"{task.headline.title.lower()} {alone.score:.4f} and {best.score:.4f}",
         "figures": {

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,8 @@ class Work:
     """More of the validation that was just asked for, for the history."""
     enough: Callable[[dict[str, float]], bool] = lambda _: False
     """Whether what the history keeps of an epoch ends the training; its weights are then the ones that are kept."""
+    hopeless: Callable[[Sequence[dict[str, float]]], bool] = lambda _: False
+    """Whether the history so far says that going on is not worth it; the best weights there were are kept."""
     count: Callable[[Rows], int] = len
     """Real targets in some rows."""
     compares_rows: bool = False
@@ -252,7 +254,8 @@ class _Training:
         state.history.append(record)
         patience = self.settings.patience
         tired = patience is not None and state.since_best >= patience
-        state.finished = enough or tired or state.epoch >= self.settings.epochs
+        given_up = self.work.hopeless(state.history)
+        state.finished = enough or tired or given_up or state.epoch >= self.settings.epochs
 
     def _judge(self, score: float, record: dict[str, float]) -> bool:
         """Keep the weights if they are the best so far; returns whether they are good enough to end with."""

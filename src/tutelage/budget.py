@@ -1,0 +1,56 @@
+"""What making students took, and what the next one would take: the arithmetic of a search's time.
+
+Only the passes over the texts grow with a student's size. A wide part, the export and its checks take about as long for
+one student as for another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What one student took, in seconds."""
+
+    passes: float
+    """Over all texts, validation after each included."""
+    epochs: int
+    fixed: float
+    """Everything else, compression included."""
+    cost: float
+    """Seconds to read some rows before training: tells sizes apart."""
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any], learning: float, compressing: float, cost: float) -> Spent:
+        """From what the stage of a student kept, and the seconds of both of its stages."""
+        passes = min(float(kept.get("training", learning)), learning)
+        return cls(passes, max(len(kept.get("history", [])), 1), learning - passes + compressing, cost)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What another student would take, in seconds."""
+
+    epoch: float = 0.0
+    fixed: float = 0.0
+
+    @classmethod
+    def by(cls, spent: Sequence[Spent], cost: float) -> Estimate:
+        """Of a student of some cost, judged by the slowest so far for its size; nothing is known before the first."""
+        return cls(
+            max((one.passes / one.epochs * cost / one.cost for one in spent), default=0.0),
+            max((one.fixed for one in spent), default=0.0),
+        )
+
+    def seconds(self, epochs: int) -> float:
+        """For so many epochs."""
+        return self.epoch * epochs + self.fixed
+
+    def epochs_in(self, seconds: float, *, wanted: int) -> int:
+        """How many of the epochs that are wanted fit into some seconds."""
+        if self.epoch <= 0:
+            return wanted if self.fixed <= seconds else 0
+        return max(min(int((seconds - self.fixed) / self.epoch), wanted), 0)

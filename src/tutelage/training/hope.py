@@ -1,0 +1,37 @@
+"""When a training that must reach a score is given up: successive halving with one rival, the score itself.
+
+After "Hyperband" (Li et al. 2018, arXiv 1603.06560), where what is behind after a part of its time gets no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# What a wide part, compression and the noise of some hundred rows may add to a score of layers alone, as a share of
+# what is to be reached. A wide part added up to 3.9 % of the teacher's score: docs/decisions/0003 and 0005.
+_MARGIN = 0.06
+
+
+@dataclass(frozen=True)
+class Hope:
+    """A validation score that is needed in the end, higher is better, above 0."""
+
+    needed: float
+    epochs: int
+    """That there may be in all."""
+
+    def lost(self, history: Sequence[dict[str, float]]) -> bool:
+        """Whether even what the last epoch gained, again in every epoch to come, would leave it far below.
+
+        Two epochs are needed to tell, and after the last there is nothing to give up. Gains shrink and the learning
+        rate falls, so that a straight line is generous.
+        """
+        scores = [record.get("score") for record in history]
+        last = scores[-2:]
+        if len(last) < 2 or None in last or len(history) >= self.epochs:
+            return False
+        best = max(score for score in scores if score is not None)
+        before, now = (float(score or 0.0) for score in last)
+        ahead = best + max(now - before, 0.0) * (self.epochs - len(history))
+        return ahead < self.needed * (1 - _MARGIN)

@@ -1,0 +1,88 @@
+"""One student of a search before its judge: as it would be deployed, on rows that nothing else has seen."""
+
+from __future__ import annotations
+
+import shutil
+from functools import cached_property
+from pathlib import Path
+
+from tutelage import storage
+from tutelage.artifacts.measurements import Interval, Tried
+from tutelage.evaluate import speed
+from tutelage.evaluate.intervals import Bootstrap, Resampled
+from tutelage.evaluate.speed import Contender
+from tutelage.made import Made
+from tutelage.recipe import StudentRecipe
+from tutelage.tasks import Array
+from tutelage.workshop import Workshop
+
+
+class Judge:
+    """Says what a student keeps, how fast and how large it is, and whether that is good enough."""
+
+    def __init__(self, workshop: Workshop, settings: StudentRecipe) -> None:
+        self.workshop, self.settings = workshop, settings
+        self.rows = workshop.corpus["judge"]
+        recipe = workshop.recipe
+        self._bootstrap = Bootstrap(
+            len(self.rows),
+            resamples=recipe.evaluate.resamples,
+            confidence=2 * settings.keep_confidence - 1,
+            seed=recipe.seed,
+        )
+
+    @cached_property
+    def _teacher(self) -> Resampled:
+        return self._resampled(self.workshop.teacher.predictions(self.rows.texts()))
+
+    def tried(self, name: str, made: Made, place: Path, **more: object) -> Tried:
+        """Pack a student at `place` for a moment, and judge it; `more` is told of it as it is."""
+        workshop, texts = self.workshop, self.rows.texts()
+        bundle = workshop.pack(made.network, made.graph_file, place, made.graph.precision)
+        kept = self._bootstrap.ratio(self._resampled(bundle.predictions(texts)), self._teacher)
+        contender = Contender(name, "onnxruntime", speed.packed(bundle))
+        found = speed.measure([contender], texts[: workshop.recipe.evaluate.speed_rows], progress=workshop.progress)
+        fast, size = found[name, "onnxruntime"], storage.size_of(bundle.path)
+        shutil.rmtree(bundle.path)
+        within, keeps, verdict = self._verdict(kept.low, fast.p50, size)
+        workshop.progress.say(
+            f"{name}: keeps {percent(kept.value)}, at least {percent(kept.low)}, "
+            f"{fast.rows_per_second:,.0f} rows/s, {size / 1e6:.1f} MB: {verdict}"
+        )
+        return Tried.model_validate(
+            {
+                "name": name,
+                "describes": made.network.describe(made.graph.precision),
+                "retention": Interval(**kept.as_dict()),
+                "rows_per_second": fast.rows_per_second,
+                "latency_ms": {"p50": fast.p50, "p95": fast.p95},
+                "bytes": size,
+                "within": within,
+                "keeps": keeps,
+                "verdict": verdict,
+                **more,
+            }
+        )
+
+    def _verdict(self, low: float, latency: float, size: int) -> tuple[bool, bool, str]:
+        """(within the limits, keeps enough, what to say)."""
+        settings, problems = self.settings, []
+        if settings.max_latency_ms is not None and latency > settings.max_latency_ms:
+            problems.append(f"{latency:.2f} ms is more than {settings.max_latency_ms:g}")
+        if settings.max_mb is not None and size > 1e6 * settings.max_mb:
+            problems.append(f"{size / 1e6:.1f} MB is more than {settings.max_mb:g}")
+        within = not problems
+        # Without a share to keep there is no first good one: all are tried and the best is taken.
+        keeps = settings.keep is not None and low >= settings.keep
+        if settings.keep is not None and not keeps:
+            problems.append(f"it does not surely keep {percent(settings.keep)}")
+        return within, keeps, "; ".join(problems) or "good enough"
+
+    def _resampled(self, predictions: Array) -> Resampled:
+        headline = self.workshop.corpus.task.headline
+        return self._bootstrap.scores((headline,), predictions, self.rows.targets)[headline.name]
+
+
+def percent(share: float) -> str:
+    """For the screen."""
+    return f"{100 * share:.1f} %"
