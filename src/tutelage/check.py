@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import torch
 
-from tutelage import first_task, gather, refuse
+from tutelage import first_task, refuse, rewording
 from tutelage import recipe as recipes
 from tutelage.artifacts.batch import plan
 from tutelage.artifacts.corpus import Corpus
@@ -81,7 +81,7 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
             matching.check(recipe.student, shape, teacher.model)
             ladder.check(recipe.student, teacher.model)
             refuse.other_tokens(recipe.student, teacher, corpus)
-            gather.refuse_unfit(recipe)
+            rewording.refuse_unfit(recipe)
         choice = None
         with shown.bar("Trying a few steps", 2) as bar:
             tokens = teacher.tokenize(corpus["train"].texts())
@@ -207,6 +207,7 @@ def _estimate(
     several = len(recipe.teacher.models or [recipe.teacher.model])
     # What an epoch draws, and every text once.
     drawn = corpus["train"].drawn
+    changed = 1 + (recipe.teacher.augment.each if recipe.teacher.augment else 0)
     labelled, read = drawn * per_row, rows["train"] * per_row
     unlabelled = settings.more(rows["train"], rows.get("unlabelled", 0)) * per_row
     judged = (rows["validation"] + rows["test"] + sum(map(len, corpus.others.values()))) * per_row
@@ -214,7 +215,7 @@ def _estimate(
     epoch = 0.0
     if trains:
         strategy = strategies.STRATEGIES[recipe.teacher.strategy]
-        epoch = per_row * strategy.reads(drawn, recipe.teacher.batch_size)
+        epoch = per_row * strategy.reads(drawn * changed, recipe.teacher.batch_size)
     seconds = {
         "first task": several * before,
         "teacher": several * (once + recipe.teacher.epochs * epoch * teacher.training),

@@ -102,7 +102,7 @@ class FirstTask:
 
     def name(self, model: str) -> str:
         """What names a model that learned it."""
-        settings = settings_of(self.recipe.teacher, self.first).model_dump(exclude={"first"})
+        settings = settings_of(self.recipe.teacher, self.first).identity()
         return storage.fingerprint_of(
             "first", self.corpus.fingerprint, settings, load.identity(model), vars(self.reading), self.recipe.seed
         )

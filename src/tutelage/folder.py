@@ -40,6 +40,8 @@ class RunFolder:
         self.inside = path / _INSIDE
         self.corpus = path / _INSIDE / "corpus"
         self.texts = path / _INSIDE / "texts"
+        self.copies = path / _INSIDE / "copies"
+        self.translated = path / _INSIDE / "translated"
         self.training = path / _INSIDE / "training"
         self.control = path / _INSIDE / "control"
         self.export = path / _INSIDE / "export"

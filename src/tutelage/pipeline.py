@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from tutelage import gather, proof, refuse, storage
+from tutelage import proof, refuse, rewording, storage
 from tutelage import recipe as recipes
 from tutelage.artifacts.corpus import Corpus
 from tutelage.artifacts.measurements import Measurements, Search
@@ -144,7 +144,7 @@ class _Story:
         def check(teacher: Network) -> None:
             self._shape(teacher)
             refuse.other_tokens(self.recipe.student, teacher, corpus)
-            gather.refuse_unfit(self.recipe)
+            rewording.refuse_unfit(self.recipe)
 
         return check
 

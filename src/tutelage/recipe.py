@@ -15,11 +15,11 @@ from pydantic import BaseModel, Field, model_validator
 from tutelage import recipe_file, recipe_transfer, yaml_text
 from tutelage.recipe_data import DataRecipe
 from tutelage.recipe_matching import MatchingRecipe, misfits
-from tutelage.recipe_parts import Count, Name, Part, Positive, Share, TaskName
+from tutelage.recipe_parts import Count, Name, Part, Portion, Positive, Share, TaskName
 from tutelage.recipe_shape import ShapeRecipe
 from tutelage.recipe_teacher import TeacherRecipe
 from tutelage.recipe_training import TrainingRecipe
-from tutelage.recipe_transfer import Portion, TransferRecipe
+from tutelage.recipe_transfer import TransferRecipe
 
 Precision = Literal["fp32", "int8"]
 # The tables in student/losses/ say what each compares and which tasks it fits; a test holds the names together.

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from tutelage.recipe_augment import TeacherAugmentRecipe
 from tutelage.recipe_parts import Count, Name, Part, Positive, Sources, TaskName
 from tutelage.recipe_training import LabelRecipe
 
@@ -69,6 +70,9 @@ class TeacherRecipe(LabelRecipe):
         1e-4, description="peak learning rate; left out, the strategy's own (this one: full and last-n)"
     )
 
+    augment: TeacherAugmentRecipe | None = Field(
+        None, description="changed copies of the training texts, each with the label of its text; null: none"
+    )
     first: FirstRecipe | None = Field(None, description="a related task to learn before this one; null: none")
     until: Annotated[dict[Name, float], Field(min_length=1)] | None = Field(
         None,
@@ -109,6 +113,12 @@ class TeacherRecipe(LabelRecipe):
         return self
 
     @model_validator(mode="after")
+    def _learns_from_copies(self) -> TeacherRecipe:
+        if self.augment is not None and self.fine_tune is False:
+            raise ValueError("`augment` changes texts to learn from, which `fine_tune: false` forbids")
+        return self
+
+    @model_validator(mode="after")
     def _has_one_list(self) -> TeacherRecipe:
         if self.models is not None and self.model != type(self).model_fields["model"].default:
             raise ValueError("give either `model` or `models`, not both")
@@ -139,6 +149,16 @@ class TeacherRecipe(LabelRecipe):
         if self.strategy != "last-n" and self.layers is not None:
             raise ValueError(f"`layers` belongs to `strategy: last-n`; the strategy is {self.strategy}")
         return self
+
+    def identity(self) -> dict[str, Any]:
+        """What a teacher is known by beside its data and its first task, which have names of their own.
+
+        What is left out here does not count, so that older artifacts stay valid.
+        """
+        value = self.model_dump(exclude={"first", *(["augment"] if self.augment is None else [])})
+        if self.augment is not None:
+            value["augment"] = self.augment.identity()
+        return value
 
     def taking(self, strategy: StrategyName) -> TeacherRecipe:
         """The same with a strategy in place of `auto`, at its own learning rate where no other than the default was

@@ -24,7 +24,7 @@ def unfit(recipe: Recipe, task: Task | type[Task]) -> None:
         lambda: losses.choose(recipe.student.loss, task),
         lambda: curriculum.refuse_unfit(recipe.student, task),
         lambda: usefulness.refuse_unfit(recipe.student, task),
-        lambda: copies.refuse_unfit(recipe.student.augment, task),
+        lambda: copies.refuse_unfit(recipe.student.augment, recipe.teacher.augment, task),
         lambda: regular.refuse_unfit(recipe.teacher, task),
         lambda: strategies.refuse_unfit(recipe.teacher, task),
         # What a task measures is known when its labels are.
