@@ -55,6 +55,7 @@ COMPOSERS = {
         "teachers",
         "first_task",
         "gather",
+        "labelling",
         "rewording",
         "beginning",
     ),

@@ -14,7 +14,7 @@ from tutelage.recipe import Recipe, StudentRecipe, load
 from tutelage.recipe_augment import AugmentRecipe, TeacherAugmentRecipe, TranslatorRecipe, TranslatorsRecipe
 from tutelage.recipe_data import AlsoTestRecipe, DataRecipe, MoreRecipe
 from tutelage.recipe_matching import Stage
-from tutelage.recipe_teacher import FirstRecipe, TeacherRecipe
+from tutelage.recipe_teacher import FirstRecipe, TeacherRecipe, ZeroShotRecipe
 from tutelage.recipe_transfer import SelectRecipe
 
 COMMITTED = Path(__file__).parents[1] / "docs" / "reference"
@@ -45,7 +45,10 @@ def test_every_key_of_the_recipe_has_its_row(written: Path) -> None:
     parts = [field.annotation for field in Recipe.model_fields.values() if hasattr(field.annotation, "model_fields")]
     keys = [name for name in Recipe.model_fields if name not in ("data", "teacher", "student", "compress", "evaluate")]
     translate = (TranslatorsRecipe, TranslatorRecipe)
-    inner = {DataRecipe: (MoreRecipe, AlsoTestRecipe), TeacherRecipe: (TeacherAugmentRecipe, *translate, FirstRecipe)}
+    inner = {
+        DataRecipe: (MoreRecipe, AlsoTestRecipe),
+        TeacherRecipe: (TeacherAugmentRecipe, *translate, ZeroShotRecipe, FirstRecipe),
+    }
     inner[StudentRecipe] = (Stage, AugmentRecipe, *translate, SelectRecipe)
     for part in parts:
         keys += part.model_fields

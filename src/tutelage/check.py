@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import torch
 
-from tutelage import first_task, refuse, rewording
+from tutelage import first_task, labelling, refuse, rewording
 from tutelage import recipe as recipes
 from tutelage.artifacts.batch import plan
 from tutelage.artifacts.corpus import Corpus
@@ -70,6 +70,9 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
     with _quarantined() as (folder, left_at), _threads(recipe):
         corpus = prepare(recipe, folder / "corpus", shown, left_at=left_at)
         refuse.unfit(recipe, corpus.task)
+        before = 0.0
+        if (asked := recipe.teacher.zero_shot) is not None:
+            corpus, before = labelling.tried(recipe, asked, corpus, folder / "entailed")
         first = None
         if recipe.teacher.first is not None:
             first = first_task.corpus_of(recipe, recipe.teacher.first, corpus, folder / "first", shown, left_at=left_at)
@@ -86,7 +89,7 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
         with shown.bar("Trying a few steps", 2) as bar:
             tokens = teacher.tokenize(corpus["train"].texts())
             trains = fine_tune.trains(teacher, recipe.teacher, fitted=fitted) or first is not None
-            before = 0.0 if first is None else _first_seconds(recipe, first, teacher)
+            seconds = {"labels": before, "first task": _first_seconds(recipe, first, teacher) if first else 0.0}
             if trains:
                 recipe, choice = _settled(recipe, teacher, corpus)
             with _ready(teacher, recipe, corpus, fitted=fitted, trains=trains):
@@ -104,7 +107,7 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
             _shape_line(recipe, shape, kept),
             "",
             *_estimate(
-                recipe, corpus, tokens, costs, trains=trains, a_token=_recorded(recipe, shape, teacher), before=before
+                recipe, corpus, tokens, costs, trains=trains, a_token=_recorded(recipe, shape, teacher), before=seconds
             ),
         ]
     return lines
@@ -198,7 +201,14 @@ def _fastest(work: Callable[[], None]) -> float:
 
 
 def _estimate(
-    recipe: Recipe, corpus: Corpus, tokens: Tokens, costs: list[Cost], *, trains: bool, a_token: int, before: float
+    recipe: Recipe,
+    corpus: Corpus,
+    tokens: Tokens,
+    costs: list[Cost],
+    *,
+    trains: bool,
+    a_token: int,
+    before: dict[str, float],
 ) -> list[str]:
     teacher, student = costs
     settings = stages.together(recipe.student)
@@ -217,7 +227,8 @@ def _estimate(
         strategy = strategies.STRATEGIES[recipe.teacher.strategy]
         epoch = per_row * strategy.reads(drawn * changed, recipe.teacher.batch_size)
     seconds = {
-        "first task": several * before,
+        "labels": before["labels"],
+        "first task": several * before["first task"],
         "teacher": several * (once + recipe.teacher.epochs * epoch * teacher.training),
         "signals": (read + unlabelled) * teacher.reading,
         "student": settings.epochs * (labelled + unlabelled) * student.training,

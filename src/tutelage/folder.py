@@ -25,10 +25,12 @@ _INSIDE = ".tutelage"
 Asked = Recipe | PretrainRecipe
 _SHOWN = 8
 # A search leaves stages of its own for every student that it tried.
+LABELS = "labels"
+"""The stage in which texts without labels get them."""
 CHOOSING = "strategy of the "
 """Where the stage of a teacher begins in which its strategy is chosen."""
 _COMPARED = ("teacher", "student", "control")
-_DECIDING = (f"{CHOOSING}teacher", "teacher", "texts", "balance", "student", "compress")
+_DECIDING = (LABELS, f"{CHOOSING}teacher", "teacher", "texts", "balance", "student", "compress")
 
 
 class RunFolder:
@@ -40,6 +42,8 @@ class RunFolder:
         self.inside = path / _INSIDE
         self.corpus = path / _INSIDE / "corpus"
         self.texts = path / _INSIDE / "texts"
+        self.labelled = path / _INSIDE / "labelled"
+        self.entailed = path / _INSIDE / "entailed"
         self.copies = path / _INSIDE / "copies"
         self.translated = path / _INSIDE / "translated"
         self.training = path / _INSIDE / "training"

@@ -31,6 +31,7 @@ from tutelage.encoding import reading
 from tutelage.errors import Interrupted
 from tutelage.evaluate import machine
 from tutelage.folder import LOG, RunFolder
+from tutelage.labelling import Labelling
 from tutelage.progress import Logged, Progress, Silent
 from tutelage.recipe import Recipe
 from tutelage.report import page
@@ -128,6 +129,8 @@ class _Story:
             prepare(self.recipe, self.folder.corpus, self.progress)
             self.folder.finish("data", fingerprint, started=started)
         corpus = Corpus.load(self.folder.corpus)
+        if (asked := self.recipe.teacher.zero_shot) is not None:
+            corpus = Labelling(self.recipe, asked, self.folder, corpus, self.progress).labelled()
         for warning in corpus.health.get("warnings", []):
             self.progress.warn(warning)
         return corpus

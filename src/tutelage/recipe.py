@@ -182,6 +182,27 @@ class Recipe(Part):
         return self
 
     @model_validator(mode="after")
+    def _is_proven_on_labels(self) -> Recipe:
+        if self.teacher.zero_shot is None:
+            return self
+        for key in ("validation", "test"):
+            if getattr(self.data, key) is None:
+                raise ValueError(
+                    f"`teacher.zero_shot` labels the training texts, and nothing is proven on such labels: give "
+                    f"`data.{key}`, a few hundred rows that people labelled"
+                )
+        if self.data.more is not None:
+            raise ValueError(
+                "`data.more` has labels, and with `teacher.zero_shot` none are learned: leave one of them out"
+            )
+        if self.student.searches:
+            raise ValueError(
+                "a goal (keep, max_latency_ms, max_mb) is judged on rows of train, which have no labels with "
+                "`teacher.zero_shot`: give the student a size or shape"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _draws_in_one_way(self) -> Recipe:
         if self.student.curriculum and self.data.draws_unevenly:
             raise ValueError(

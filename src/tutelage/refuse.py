@@ -31,6 +31,8 @@ def unfit(recipe: Recipe, task: Task | type[Task]) -> None:
         lambda: until.goal(recipe.teacher.until, task) if isinstance(task, Task) else None,
     ]
     problems = _label_maps(recipe, task)
+    if recipe.teacher.zero_shot is not None and task.outputs != "scores":
+        problems.append(f"teacher.zero_shot: it asks which class a text is of, and {task.name} has values")
     for look in looks:
         try:
             look()
