@@ -80,6 +80,8 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
         # Of several teachers the first is tried last, and stands for all.
         for model in reversed(recipe.teacher.models or [recipe.teacher.model]):
             teacher, fitted = load.load(model, corpus.task, read)
+            if first is not None or fine_tune.trains(teacher, recipe.teacher, fitted=fitted):
+                strategies.refuse_impossible(teacher.model, recipe.teacher.model_copy(update={"model": model}))
             shape = build.choose(recipe.student, teacher.model.config)
             matching.check(recipe.student, shape, teacher.model)
             ladder.check(recipe.student, teacher.model)
@@ -91,10 +93,12 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
             trains = fine_tune.trains(teacher, recipe.teacher, fitted=fitted) or first is not None
             seconds = {"labels": before, "first task": _first_seconds(recipe, first, teacher) if first else 0.0}
             if trains:
-                recipe, choice = _settled(recipe, teacher, corpus)
+                recipe, choice = _settled(recipe, teacher, corpus, fitted=fitted)
             with _ready(teacher, recipe, corpus, fitted=fitted, trains=trains):
                 costs = [_cost(teacher, tokens, recipe.teacher)]
             bar.advance()
+            # A teacher that was made to read the mean hands a layer down.
+            shape = build.choose(recipe.student, teacher.model.config)
             student, kept = _student(corpus, teacher, shape, recipe)
             costs.append(_cost(student, tokens_of(student, corpus), recipe.student))
             bar.advance()
@@ -116,7 +120,9 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
 def _shape_line(recipe: Recipe, shape: Shape, tokens: int) -> str:
     if recipe.student.searches:
         return "student: searched for the goal, for about 1.5 times the teacher's training; below, one of middle size"
-    return f"student: {shape.layers} layers x {shape.width}, feed-forward {shape.feed_forward}, {tokens:,} tokens"
+    layers = "1 layer" if shape.layers == 1 else f"{shape.layers} layers"
+    layers += " and one that averages" if shape.averages else ""
+    return f"student: {layers} x {shape.width}, feed-forward {shape.feed_forward}, {tokens:,} tokens"
 
 
 def _ready(
@@ -129,10 +135,11 @@ def _ready(
     return strategies.applied(teacher, recipe.teacher, targets=targets, seed=recipe.seed, fitted=fitted)
 
 
-def _settled(recipe: Recipe, teacher: Network, corpus: Corpus) -> tuple[Recipe, dict[str, Any] | None]:
+def _settled(recipe: Recipe, teacher: Network, corpus: Corpus, *, fitted: bool) -> tuple[Recipe, dict[str, Any] | None]:
     """The recipe with a strategy in place of `auto`, and the choice."""
     free = psutil.virtual_memory().available
-    settings, choice = strategies.settled(teacher, recipe.teacher, corpus["train"].targets, free=free)
+    targets = corpus["train"].targets
+    settings, choice = strategies.settled(teacher, recipe.teacher, targets, free=free, fitted=fitted)
     return recipe.model_copy(update={"teacher": settings}), choice
 
 

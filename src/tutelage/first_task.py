@@ -32,8 +32,8 @@ from tutelage.recipe_teacher import FirstRecipe, TeacherRecipe
 from tutelage.tasks import Task
 from tutelage.teacher import fine_tune, load
 
-# Of the teacher's settings those of every training; what it does with labels is for its own task.
-_SHARED = ("batch_size", "weight_decay", "warmup", "patience", "dropout", "clip", "precision", "on_nan")
+# Of the teacher's settings what its head reads, and those of every training; what is done with labels is for its own.
+_SHARED = ("reads", "batch_size", "weight_decay", "warmup", "patience", "dropout", "clip", "precision", "on_nan")
 _KEY = "teacher.first"
 
 

@@ -13,6 +13,7 @@ from tutelage.recipe_training import LabelRecipe
 StrategyName = Literal[
     "full", "last-n", "head", "gradual", "bitfit", "lora", "dora", "adalora", "ia3", "adapter", "few-shot", "auto"
 ]
+ReadsName = Literal["own", "mean", "auto"]
 # Peak learning rates where the recipe gives none: the fewer weights learn, the further each may go. Starting points
 # within the ranges of the papers (docs/guide/teachers.md), not tuned.
 _RATES: dict[str, float] = {
@@ -99,6 +100,12 @@ class TeacherRecipe(LabelRecipe):
         description="which weights learn, and from what; auto: by the number of labels, the model and the "
         "memory: docs/guide/teachers.md",
     )
+    reads: ReadsName = Field(
+        "auto",
+        description="what the head reads of a text: own: what the architecture gives it (of BERT the first token); "
+        "mean: the mean of all tokens, by one more layer; auto: mean with few-shot and where `strategy: auto` says so, "
+        "if that can be; else own",
+    )
     layers: Count | None = Field(None, description="with `strategy: last-n`: how many of the last layers learn")
     epochs: Count = Field(2, description="passes over the training data")
     learning_rate: Positive = Field(
@@ -157,6 +164,12 @@ class TeacherRecipe(LabelRecipe):
         return self
 
     @model_validator(mode="after")
+    def _changes_what_is_read(self) -> TeacherRecipe:
+        if self.reads == "mean" and self.fine_tune is False:
+            raise ValueError("`reads: mean` changes what the head learns from, which `fine_tune: false` forbids")
+        return self
+
+    @model_validator(mode="after")
     def _has_one_list(self) -> TeacherRecipe:
         if self.models is not None and self.model != type(self).model_fields["model"].default:
             raise ValueError("give either `model` or `models`, not both")
@@ -189,18 +202,19 @@ class TeacherRecipe(LabelRecipe):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """What a teacher is known by beside its data with their labels, and its first task, which have their own names.
+        """All that makes the teacher, but its data with their labels and its first task, which have their own names.
 
-        What is left out here does not count, so that older artifacts stay valid.
+        What was added later stands here only where it is used, so that older artifacts stay valid.
         """
-        value = self.model_dump(exclude={"first", "zero_shot", *(["augment"] if self.augment is None else [])})
+        unused = {"reads": self.reads == "auto", "augment": self.augment is None}
+        value = self.model_dump(exclude={"first", "zero_shot", *(key for key, gone in unused.items() if gone)})
         if self.augment is not None:
             value["augment"] = self.augment.identity()
         return value
 
-    def taking(self, strategy: StrategyName) -> TeacherRecipe:
+    def taking(self, strategy: StrategyName, reads: ReadsName) -> TeacherRecipe:
         """The same with a strategy in place of `auto`, at its own learning rate where no other than the default was
         given."""
         default: float = type(self).model_fields["learning_rate"].default
         rate = _RATES.get(strategy, default) if self.learning_rate == default else self.learning_rate
-        return self.model_copy(update={"strategy": strategy, "learning_rate": rate})
+        return self.model_copy(update={"strategy": strategy, "reads": reads, "learning_rate": rate})

@@ -109,21 +109,21 @@ class School:
     def _settled(self, settings: TeacherRecipe, stage: str) -> TeacherRecipe:
         """With a strategy in place of `auto`. Chosen once: another time there may be less memory free."""
         choosing = f"{CHOOSING}{stage}"
-        kept: dict[str, Any] = {"taken": None, "choices": []}
+        kept: dict[str, Any] = {"taken": None, "reads": None, "choices": []}
         if settings.strategy == "auto":
             name = self._fingerprint(settings)
             found = self.folder.done(choosing, name)
             if found is None:
                 started = time.monotonic()
-                network, fitted = self._start(settings.model)
+                network, fitted = self._start(settings)
                 if fine_tune.trains(network, settings, fitted=fitted):
                     targets, free = self.corpus["train"].targets, psutil.virtual_memory().available
-                    taken, choice = strategies.settled(network, settings, targets, free=free)
-                    kept = {"taken": taken.strategy, "choices": [choice]}
+                    taken, choice = strategies.settled(network, settings, targets, free=free, fitted=fitted)
+                    kept = {"taken": taken.strategy, "reads": taken.reads, "choices": [choice]}
                 found = self.folder.finish(choosing, name, started=started, **kept)
             for choice in found["choices"]:
                 self.progress.say(f"Strategy of the teacher: {choice['taken']}, for {choice['why']}.")
-            return settings.taking(found["taken"] or "full")
+            return settings.taking(found["taken"] or "full", found.get("reads") or settings.reads)
         self._forget(choosing)
         return settings
 
@@ -155,7 +155,7 @@ class School:
 
     def _ready(self, settings: TeacherRecipe, stage: str) -> tuple[Network, bool, list[dict[str, Any]]]:
         """The model that is to become a teacher, whether its head knows the labels, and what was decided for it."""
-        network, fitted = self._start(settings.model)
+        network, fitted = self._start(settings)
         if self._first is None:
             return network, fitted, []
         del network
@@ -166,9 +166,11 @@ class School:
         )
         return network, fitted, [known.choice]
 
-    def _start(self, model: str) -> tuple[Network, bool]:
-        network, fitted = load.load(model, self.corpus.task, self.reading, seed=self.recipe.seed)
+    def _start(self, settings: TeacherRecipe) -> tuple[Network, bool]:
+        network, fitted = load.load(settings.model, self.corpus.task, self.reading, seed=self.recipe.seed)
         self.check(network)
+        if settings.first is not None or fine_tune.trains(network, settings, fitted=fitted):
+            strategies.refuse_impossible(network.model, settings)
         return network, fitted
 
     def _best(self, several: list[TeacherRecipe]) -> str:
@@ -179,7 +181,7 @@ class School:
             self._forget(f"{CHOOSING}teacher")
             for settings in several:
                 # What cannot be is said before the first is trained.
-                self._start(settings.model)
+                self._start(settings)
             stages = [f"teacher {number}" for number in range(1, len(several) + 1)]
             places = [self.folder.teachers / str(number) for number in range(1, len(several) + 1)]
             for settings, stage, place in zip(several, stages, places, strict=True):

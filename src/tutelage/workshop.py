@@ -182,7 +182,7 @@ class Workshop:
 
     def _made_from(self, settings: StudentRecipe, shape: Shape) -> list[Any]:
         texts = [self.gathering.name] if self.gathering.name else []
-        return [self.teacher_name, settings.identity(), vars(shape), *texts]
+        return [self.teacher_name, settings.identity(), shape.identity(), *texts]
 
     def way(self, settings: StudentRecipe, shape: Shape, signals: Signals) -> dict[str, Any]:
         """What changes in the settings where the recipe leaves open how to learn."""

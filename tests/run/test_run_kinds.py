@@ -80,7 +80,9 @@ def test_check_of_a_strategy_that_keeps_states(reviews: Path, bert: Path, tmp_pa
 def test_check_says_which_strategy_is_chosen_and_why(reviews: Path, bert: Path, tmp_path: Path) -> None:
     lines = check(recipe(reviews, bert, tmp_path / "run", teacher={"strategy": "auto"}))
     (line,) = (line for line in lines if line.startswith("strategy: "))
-    assert re.match(r"strategy: full, for 3\d\d labelled texts are more than 128", line)
+    assert re.match(r"strategy: full, reading the mean, for 3\d\d labelled texts are more than 128", line)
+    (line,) = (line for line in lines if line.startswith("student: "))
+    assert line.startswith("student: 1 layer and one that averages x 32")
 
 
 def test_a_narrower_student_reads_long_texts_in_windows(reviews: Path, bert: Path, tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ from tutelage.folder import CHOOSING, RunFolder
 from tutelage.progress import Logged, Silent
 from tutelage.recipe_teacher import TeacherRecipe
 from tutelage.tasks import TextClassification
-from tutelage.teacher import strategies
+from tutelage.teacher import load, strategies
 from tutelage.teacher.strategies import choose, few_shot
-from tutelage.teacher.strategies.choose import FEW, Facts
+from tutelage.teacher.strategies.choose import AVERAGED, FEW, Facts
 from tutelage.teachers import School
 
 TASK = TextClassification(("negative", "positive"))
@@ -31,8 +31,8 @@ ROOM, LITTLE = 10**12, 10**6
 AUTO = TeacherRecipe(strategy="auto")
 
 
-def known(rows: int = 32, *, rarest: int = 8, free: int = ROOM) -> Facts:
-    return Facts(rows, rarest, 20_000_000, free)
+def known(rows: int = 32, *, rarest: int = 8, free: int = ROOM, mean: bool = False) -> Facts:
+    return Facts(rows, rarest, 20_000_000, free, mean)
 
 
 @pytest.mark.parametrize(
@@ -64,9 +64,40 @@ def test_what_asks_for_labels_is_not_overheard() -> None:
 
 
 def test_a_strategy_that_is_taken_brings_its_own_rate_unless_one_is_given() -> None:
-    assert AUTO.taking("few-shot") == TeacherRecipe(strategy="few-shot")
-    assert AUTO.taking("full") == TeacherRecipe()
-    assert TeacherRecipe(strategy="auto", learning_rate=0.5).taking("lora").learning_rate == 0.5
+    assert AUTO.taking("few-shot", "auto") == TeacherRecipe(strategy="few-shot")
+    assert AUTO.taking("full", "auto") == TeacherRecipe()
+    assert AUTO.taking("full", "mean") == TeacherRecipe(reads="mean")
+    assert TeacherRecipe(strategy="auto", learning_rate=0.5).taking("lora", "auto").learning_rate == 0.5
+
+
+@pytest.mark.parametrize(
+    ("given", "taken", "asked", "reads"),
+    [
+        (known(AVERAGED, mean=True), "full", "auto", "mean"),
+        (known(AVERAGED, mean=True), "lora", "auto", "mean"),
+        (known(AVERAGED + 1, mean=True), "full", "auto", "auto"),
+        (known(200), "full", "auto", "auto"),
+        (known(200, rarest=0, mean=True), "full", "auto", "auto"),
+        (known(32, mean=True), "few-shot", "auto", "auto"),
+        (known(200, mean=True), "full", "own", "own"),
+        (known(9999, mean=True), "full", "mean", "mean"),
+    ],
+)
+def test_what_the_head_reads(given: Facts, taken: Any, asked: str, reads: str) -> None:
+    found, why = choose.reads(given, TeacherRecipe(strategy="auto", reads=asked), taken)
+    assert found == reads
+    assert bool(why) == (asked == "auto" and reads == "mean")
+
+
+def test_a_head_that_was_trained_goes_on_reading_what_it_read(bert: Path) -> None:
+    model = load.load(str(bert), TASK, Reading(32))[0]
+    targets, first = np.arange(200) % 2.0, {"train": "first.csv"}
+    for settings, fitted, reads in (
+        (AUTO, False, "mean"),
+        (AUTO, True, "auto"),
+        (TeacherRecipe(strategy="auto", first=first), False, "auto"),
+    ):
+        assert strategies.settled(model, settings, targets, free=ROOM, fitted=fitted)[0].reads == reads
 
 
 # --- in a run -------------------------------------------------------------------------------------------------------
@@ -140,9 +171,11 @@ def test_more_rows_make_another_teacher_and_less_memory_does_not(few: None, bert
         assert school(bert, out, 16, strategy="auto").teacher()[0] == first[0]
     more = school(bert, out, 24, strategy="auto")
     second = more.teacher()
-    assert (layers(first), layers(second)) == (1, 0)
+    assert (layers(first), layers(second)) == (1, 1)
     assert second[0] != first[0]
-    assert second[0] == school(bert, tmp_path / "other", 24).teacher()[0]
+    assert second[0] == school(bert, tmp_path / "other", 24, reads="mean").teacher()[0]
+    assert more.folder.choices()[0]["taken"] == "full, reading the mean"
+    assert school(bert, out, 24, strategy="auto").teacher()[0] == second[0]
 
 
 def test_a_teacher_that_is_used_as_it_is_chooses_nothing(few: None, bert: Path, tmp_path: Path) -> None:
@@ -154,6 +187,6 @@ def test_a_teacher_that_is_used_as_it_is_chooses_nothing(few: None, bert: Path, 
 
 
 def test_settled_settings_stay_as_they_are(few: None, bert: Path, tmp_path: Path) -> None:
-    network = school(bert, tmp_path / "run", 16)._start(str(bert))[0]
+    network = school(bert, tmp_path / "run", 16)._start(TeacherRecipe(model=str(bert)))[0]
     given = TeacherRecipe(strategy="head")
     assert strategies.settled(network, given, np.zeros(4), free=0) == (given, None)

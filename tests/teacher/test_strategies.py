@@ -330,7 +330,7 @@ def test_layers_that_are_one_are_not_told_apart(tmp_path: Path) -> None:
     given = network(tmp_path)
     for name in set(STRATEGIES) - {"full", "few-shot"}:
         with pytest.raises(ModelError, match=r"one of: full, few-shot\n") as caught:
-            strategies.refuse_impossible(STRATEGIES[name], given.model, "albert")
+            strategies.refuse_impossible(given.model, settings(name, model="albert"))
         assert "not kept in a list" in caught.value.given
     with strategies.applied(given, settings("full"), targets=CORPUS["train"].targets, seed=0):
         pass

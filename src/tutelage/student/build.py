@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from tutelage.artifacts.averaging import averages, mark
 from tutelage.errors import ModelError
 from tutelage.recipe import StudentRecipe
 
@@ -23,11 +24,17 @@ class Shape:
     width: int
     heads: int
     feed_forward: int
+    averages: bool = False
+    """Whether one more layer, which `layers` does not count, gives the head the mean of all tokens."""
+
+    def identity(self) -> dict[str, int]:
+        """What names a student of this shape; those without such a layer have the names that they always had."""
+        return {name: value for name, value in vars(self).items() if name != "averages" or value}
 
     @property
     def inner(self) -> int:
         """About how many weights its layers have: four square matrices and a feed-forward block each."""
-        return self.layers * self.width * (4 * self.width + 2 * self.feed_forward)
+        return (self.layers + self.averages) * self.width * (4 * self.width + 2 * self.feed_forward)
 
 
 def choose(settings: StudentRecipe, teacher: Any) -> Shape:
@@ -37,19 +44,26 @@ def choose(settings: StudentRecipe, teacher: Any) -> Shape:
       benchmarks/RESULTS.md, how it was chosen in docs/decisions/0002.
     - `tiny`: 2 layers a third as wide, embeddings projected.
     - `medium`: half the layers, unchanged.
+
+    The layer of a teacher that reads the mean takes about as long as any other (benchmarks/averaging.py), so where the
+    recipe does not count layers, it is one of them; where it does, it comes on top.
     """
     full = shape_of(teacher)
     head_width = full.width // full.heads
     if settings.size == "medium":
-        return Shape(max(1, full.layers // 2), full.width, full.heads, full.feed_forward)
+        return replace(full, layers=max(1, (full.layers + full.averages) // 2 - full.averages))
     if settings.size == "tiny":
         heads = max(1, full.heads // 3)
         return Shape(min(2, full.layers), heads * head_width, heads, 4 * heads * head_width)
     width = settings.width or full.width
     heads = settings.heads or (full.heads if width == full.width else max(1, width // head_width))
-    layers = settings.layers or min(2, full.layers)
+    # Only with the teacher's width can its layers be taken, this one among them.
+    averaged = full.averages and width == full.width
+    # A list names a layer of the teacher for each of two.
+    counted = averaged and not isinstance(settings.layer_map, list)
+    layers = settings.layers or max(1, min(2, full.layers) - counted)
     default_inner = width if width == full.width else 4 * width
-    shape = Shape(layers, width, heads, settings.feed_forward or default_inner)
+    shape = Shape(layers, width, heads, settings.feed_forward or default_inner, averaged)
     _check(shape, full)
     if settings.embeddings == "coded" and not frozen_embeddings(settings, shape, full):
         raise ModelError(
@@ -73,10 +87,11 @@ def shape_of(config: Any) -> Shape:
     """The shape of any `transformers` configuration that names its layers, width and heads."""
     try:
         return Shape(
-            int(config.num_hidden_layers),
+            int(config.num_hidden_layers) - averages(config),
             int(config.hidden_size),
             int(config.num_attention_heads),
             int(getattr(config, _feed_forward_name(config)) or 4 * config.hidden_size),
+            averages(config),
         )
     except AttributeError as error:
         raise ModelError(
@@ -90,7 +105,8 @@ def same_width(teacher: Any, shape: Shape, *, vocabulary: int, positions: int) -
     """The teacher's configuration with fewer layers, thinner feed-forward blocks, another vocabulary, and no more
     positions than are ever read."""
     config = copy.deepcopy(teacher)
-    config.num_hidden_layers = shape.layers
+    config.num_hidden_layers = shape.layers + shape.averages
+    mark(config, shape.averages)
     if hasattr(config, "num_decoder_layers"):
         config.num_decoder_layers = shape.layers
     setattr(config, _feed_forward_name(config), shape.feed_forward)

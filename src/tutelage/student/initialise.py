@@ -78,7 +78,8 @@ def _taken(
     teacher: nn.Module, student: nn.Module, full: Shape, shape: Shape, ids: torch.Tensor
 ) -> dict[str, torch.Tensor]:
     source = teacher.state_dict()
-    layers = uniform(full.layers, shape.layers)
+    # The layer that averages comes on top of all, whatever is between.
+    layers = [*uniform(full.layers, shape.layers), *([full.layers] if shape.averages else [])]
     embedding = teacher.get_input_embeddings().weight  # type: ignore[operator]
     kept_neurons = {number: _strongest(source, _layer_prefixes(source, number), full, shape) for number in set(layers)}
     result = {}

@@ -61,7 +61,7 @@ def rungs(settings: StudentRecipe, teacher: Any) -> list[Rung]:
 
 def settings_for(rung: Rung, settings: StudentRecipe) -> StudentRecipe:
     """How a rung is trained: one layer has no states in between to match, and is faster without."""
-    if rung.shape.layers > 1:
+    if rung.shape.layers > 1 or rung.shape.averages:
         return settings
     stages = settings.stages and [stage.model_copy(update={"hidden": None}) for stage in settings.stages]
     return settings.model_copy(update={"hidden": 0.0, "stages": stages})

@@ -50,7 +50,7 @@ def fine_tune(
     train, strategy = corpus["train"], strategies.STRATEGIES[settings.strategy]
     drawn = train.targets[train.epoch(0)]
     with strategies.applied(network, settings, targets=drawn, seed=seed, fitted=fitted) as prepared:
-        if settings.strategy != "full":
+        if settings.strategy != "full" or prepared.note:
             progress.say(strategies.describe(strategy, prepared, network.model))
         validation = corpus["validation"]
         return strategy.learn(Study(network, train, validation, settings, prepared, seed, folder, progress, title))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,11 @@ from tutelage.teacher.strategies import (
     ia3,
     last_n,
     lora,
+    mean_layer,
 )
 from tutelage.teacher.strategies.base import Plan, Prepared, Strategy
 
+_MEAN = "One more layer, which does not learn, gives the head the mean of all tokens."
 _MODULES = (full, last_n, head, gradual, bitfit, lora, dora, adalora, ia3, adapter, few_shot)
 STRATEGIES: dict[str, Strategy] = {module.STRATEGY.name: module.STRATEGY for module in _MODULES}
 
@@ -43,8 +46,16 @@ def applied(
     `ModelError` when the model cannot take the strategy, `DataError` when the texts cannot.
     """
     strategy, model = STRATEGIES[settings.strategy], network.model
-    refuse_impossible(strategy, model, settings.model)
+    refuse_impossible(model, settings)
+    averaged = _averages(model, settings, fitted=fitted)
+    if averaged:
+        mean_layer.add(model, fitted=fitted)
+    mean_layer.freeze(model)
     prepared = strategy.prepare(model, Plan(settings, seed, network.task, targets, fitted))
+    # What a strategy adds to every layer is added to this one too, and does nothing there.
+    mean_layer.freeze(model)
+    if averaged:
+        prepared = replace(prepared, note=f"{prepared.note} {_MEAN}".lstrip())
     yield prepared
     prepared.merge()
     for parameter in model.parameters():
@@ -52,21 +63,42 @@ def applied(
 
 
 def settled(
-    network: Network, settings: TeacherRecipe, targets: NDArray[np.float64], *, free: int
+    network: Network, settings: TeacherRecipe, targets: NDArray[np.float64], *, free: int, fitted: bool = False
 ) -> tuple[TeacherRecipe, dict[str, Any] | None]:
     """Settings with a strategy in place of `auto`, and what was chosen and why; else as they are.
 
-    `targets` (N,) are those of the training texts, `free` is memory in bytes.
+    `targets` (N,) are those of the training texts, `free` is memory in bytes, `fitted` says whether the head was
+    trained before.
     """
     if settings.strategy != "auto":
         return settings, None
-    known = choose.facts(network, targets, free=free)
+    # What a first task taught the head may have to stay.
+    known = choose.facts(network, targets, free=free, fresh=not fitted and settings.first is None)
     taken, why = choose.choose(known, settings, lambda name: not STRATEGIES[name].obstacle(network.model))
-    return settings.taking(taken), choose.told(taken, why, known)
+    reads, more = choose.reads(known, settings, taken)
+    name = f"{taken}, reading the mean" if more else taken
+    return settings.taking(taken, reads), choose.told(name, why + more, known)
 
 
-def refuse_impossible(strategy: Strategy, model: Any, name: str) -> None:
-    """Raise `ModelError` when an architecture cannot take a strategy, with those that it can."""
+def _averages(model: Any, settings: TeacherRecipe, *, fitted: bool) -> bool:
+    """Whether the head is to read the mean of all tokens; one that was trained before keeps what it reads if it may."""
+    if settings.reads == "auto":
+        return STRATEGIES[settings.strategy].averages and not fitted and mean_layer.fits(model)
+    return settings.reads == "mean"
+
+
+def refuse_impossible(model: Any, settings: TeacherRecipe) -> None:
+    """Raise `ModelError` when an architecture cannot take a strategy, or no mean, with what it can."""
+    name = settings.model
+    if settings.reads == "mean" and not mean_layer.fits(model):
+        raise ModelError(
+            f"`teacher.reads: mean` is not possible for {name} ({model.config.model_type})",
+            expected=f"an encoder whose head reads the first token: {', '.join(mean_layer.KNOWN)}",
+            cure="leave out `teacher.reads`, or choose another `teacher.model`",
+        )
+    strategy = STRATEGIES.get(settings.strategy)
+    if strategy is None:  # `auto` takes what is possible
+        return
     obstacle = strategy.obstacle(model)
     if obstacle:
         possible = [other.name for other in STRATEGIES.values() if not other.obstacle(model)]

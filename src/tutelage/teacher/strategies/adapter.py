@@ -114,7 +114,8 @@ def _blocks(model: Any) -> Iterator[_Block]:
         for one, other, size in _NAMES:
             second = f"{first.removesuffix(one)}{other}"
             fits = first.endswith(f".{one}") and second in names and hasattr(model.config, size)
-            if fits and found is not None and found.inside(first):
+            # The configuration has one inner size for all layers: even one that does not learn has to grow.
+            if fits and found is not None and found.inside(first, averaging=True):
                 yield _Block(first, second, size)
 
 

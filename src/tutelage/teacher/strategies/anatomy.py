@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import nn
 
+from tutelage.artifacts.averaging import averages
+
 
 @dataclass(frozen=True)
 class Anatomy:
@@ -20,10 +22,13 @@ class Anatomy:
     """From the bottom up; an encoder's before its decoder's."""
     above: tuple[str, ...]
     """The head: everything that reads the last layer, a final normalisation and a pooler included."""
+    averaging: tuple[str, ...] = ()
+    """A layer between the last and the head that gives it the mean of all tokens: set once, learned never."""
 
-    def inside(self, name: str) -> bool:
-        """Whether a module or a parameter belongs to a layer."""
-        return any(part.startswith(f"{name}.") or part == name for layer in self.layers for part in layer)
+    def inside(self, name: str, *, averaging: bool = False) -> bool:
+        """Whether a module or a parameter belongs to a layer, or even to the one that averages."""
+        layers = (*self.layers, self.averaging) if averaging else self.layers
+        return any(part.startswith(f"{name}.") or part == name for layer in layers for part in layer)
 
 
 def study(model: Any) -> Anatomy | None:
@@ -39,7 +44,10 @@ def study(model: Any) -> Anatomy | None:
     tables = {name for name, module in model.named_modules() if isinstance(module, nn.Embedding)}
     above = tuple(name for name in names[last + 1 :] if name not in inside and name.rpartition(".")[0] not in tables)
     taken = inside.union(above)
-    return Anatomy(tuple(name for name in names if name not in taken), layers, above)
+    below = tuple(name for name in names if name not in taken)
+    if averages(model.config):
+        return Anatomy(below, layers[:-1], above, layers[-1])
+    return Anatomy(below, layers, above)
 
 
 def missing_layers(model: Any) -> str:

@@ -108,5 +108,7 @@ class Strategy:
     """Train a prepared model in place, resumably; returns what was noted of every epoch."""
     reads: Callable[[int, int], int] = lambda rows, _: rows
     """Texts that are read in an epoch, of (training texts, batch size)."""
+    averages: bool = False
+    """It does far better with the mean of all tokens, where the model can have that and its head is new."""
     only_classes: bool = False
     """It needs texts to be alike or not, which numbers do not say."""

@@ -13,11 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tutelage.artifacts.network import Network
-from tutelage.recipe_teacher import OF_LABELS, StrategyName, TeacherRecipe
+from tutelage.recipe_teacher import OF_LABELS, ReadsName, StrategyName, TeacherRecipe
+from tutelage.teacher.strategies import mean_layer
 
 FEW = 128
 """Training texts up to which pairs of them are taken: 64 of each of two classes, the range of SetFit's paper. What was
 measured here is less: docs/decisions/0009."""
+AVERAGED = 1000
+"""Training texts up to which the head reads the mean of all tokens: the most that were measured."""
 # Weights, gradients and the two moments of AdamW, four bytes each; what a batch needs besides is left to the other
 # half of the memory.
 _BYTES, _SHARE = 16, 0.5
@@ -36,6 +39,8 @@ class Facts:
     parameters: int
     free: int
     """Bytes of memory."""
+    mean: bool = False
+    """Whether the head may read the mean of all tokens: the model can, and no head has learned from anything else."""
 
     @property
     def needed(self) -> int:
@@ -43,12 +48,12 @@ class Facts:
         return _BYTES * self.parameters
 
 
-def facts(network: Network, targets: NDArray[np.float64], *, free: int) -> Facts:
-    """Of a model and the targets (N,) of its training texts."""
+def facts(network: Network, targets: NDArray[np.float64], *, free: int, fresh: bool = True) -> Facts:
+    """Of a model and the targets (N,) of its training texts; `fresh` is a head that nothing has trained."""
     rarest = 0
     if network.task.outputs == "scores":
         rarest = int(np.bincount(targets.astype(np.int64), minlength=network.task.width).min())
-    return Facts(len(targets), rarest, network.parameters, free)
+    return Facts(len(targets), rarest, network.parameters, free, fresh and mean_layer.fits(network.model))
 
 
 def choose(known: Facts, settings: TeacherRecipe, possible: Callable[[StrategyName], bool]) -> tuple[StrategyName, str]:
@@ -67,6 +72,14 @@ def choose(known: Facts, settings: TeacherRecipe, possible: Callable[[StrategyNa
         why = _not_pairs(known, asked)
         return "full", f"{known.rows:,} labelled texts are few, but {why}"
     return "full", f"{known.rows:,} labelled texts are more than {FEW}, and there is memory for all weights"
+
+
+def reads(known: Facts, settings: TeacherRecipe, taken: StrategyName) -> tuple[ReadsName, str]:
+    """What the head is to read with the strategy that was taken, and why, where that is not what it reads anyway."""
+    # Pairs bring the mean with them, a recipe that says what to read knows, and only classes were measured.
+    if settings.reads != "auto" or taken == "few-shot" or not (known.mean and known.rarest) or known.rows > AVERAGED:
+        return settings.reads, ""
+    return "mean", f"; up to {AVERAGED:,} the mean of all tokens tells the head more than the first does"
 
 
 def _not_pairs(known: Facts, asked: list[str]) -> str:

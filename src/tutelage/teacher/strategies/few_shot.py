@@ -21,7 +21,6 @@ from tutelage.artifacts.batch import Batch, by_length
 from tutelage.artifacts.network import TOKENS_AT_ONCE, Network, full, run
 from tutelage.artifacts.tokens import Tokens
 from tutelage.errors import DataError, ModelError
-from tutelage.teacher.strategies import mean_layer
 from tutelage.teacher.strategies.base import History, Plan, Prepared, Strategy, Study
 from tutelage.training import supervised
 from tutelage.training.head import has_bias, last_linear
@@ -80,7 +79,7 @@ def _obstacle(model: Any) -> str:
     return "" if seen.ndim == 2 else "its classifier reads every token, and a text has no vector of its own"
 
 
-def _prepare(model: Any, plan: Plan) -> Prepared:
+def _prepare(model: Any, plan: Plan) -> Prepared:  # noqa: ARG001 - siblings use it
     labels, counts = np.unique(plan.targets, return_counts=True)
     few = [plan.task.show_target(label) for label in range(plan.task.width) if counts[labels == label].sum() < 2]
     if few:
@@ -89,10 +88,7 @@ def _prepare(model: Any, plan: Plan) -> Prepared:
             expected="at least two texts of every class, so that there is a pair",
             cure="label more texts of these classes, or choose another `teacher.strategy`",
         )
-    if plan.fitted or not mean_layer.fits(model):
-        return Prepared(note="Compared is what the model's own head reads.")
-    mean_layer.add(model)
-    return Prepared(note="One more layer, which does not learn, gives the head the mean of all tokens.")
+    return Prepared()
 
 
 def _learn(study: Study) -> History:
@@ -184,4 +180,5 @@ STRATEGY = Strategy(
     learn=_learn,
     reads=_reads,
     only_classes=True,
+    averages=True,
 )

@@ -17,28 +17,40 @@ from typing import Any
 import torch
 from torch import nn
 
+from tutelage.artifacts.averaging import averages, mark
+
 # The mean's weight against the first token's own state. 30 and 1000 gave the same scores (docs/decisions/0009).
 _WEIGHT = 30.0
 # Of the matrix between that layer and the classifier: the tanh behind it is nearly a line for values of variance 1.
 _SLOPE = 0.3
-_KNOWN = ("bert", "roberta", "xlm-roberta", "camembert")
+KNOWN = ("bert", "roberta", "xlm-roberta", "camembert")
 
 
 def fits(model: Any) -> bool:
     """Whether the architecture can have such a layer."""
-    return model.config.model_type in _KNOWN and len(_stacks(model)) == 1
+    return model.config.model_type in KNOWN and len(_stacks(model)) == 1
 
 
-def add(model: Any) -> str:
-    """Put the layer on top, in place; it does not learn. Returns the prefix of its parameters' names."""
-    ((name, layers),) = _stacks(model)
+def add(model: Any, *, fitted: bool = False) -> None:
+    """Put the layer on top, in place, unless it is there: then a `fitted` head was learned through it and stays."""
+    there = averages(model.config)
+    if there and fitted:
+        return
     with torch.no_grad():
-        layer = _averaging(copy.deepcopy(layers[-1]))
+        if not there:
+            ((_, layers),) = _stacks(model)
+            layers.append(_averaging(copy.deepcopy(layers[-1])))
+            model.config.num_hidden_layers = len(layers)
+            mark(model.config, True)
         for matrix in _between(model):
             _be(matrix, _SLOPE)
-    layers.append(layer)
-    model.config.num_hidden_layers = len(layers)
-    return f"{name}.{len(layers) - 1}."
+
+
+def freeze(model: Any) -> None:
+    """Keep the layer, where there is one, from learning."""
+    if averages(model.config):
+        ((_, layers),) = _stacks(model)
+        layers[-1].requires_grad_(False)
 
 
 def _averaging(layer: Any) -> nn.Module:
@@ -50,8 +62,6 @@ def _averaging(layer: Any) -> nn.Module:
     for norm in (attention.output.LayerNorm, layer.output.LayerNorm):
         norm.weight.fill_(1.0)
         norm.bias.zero_()
-    for parameter in layer.parameters():
-        parameter.requires_grad_(False)
     found: nn.Module = layer
     return found
 
