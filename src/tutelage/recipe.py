@@ -185,21 +185,23 @@ class Recipe(Part):
     def _is_proven_on_labels(self) -> Recipe:
         if self.teacher.zero_shot is None:
             return self
-        for key in ("validation", "test"):
-            if getattr(self.data, key) is None:
-                raise ValueError(
-                    f"`teacher.zero_shot` labels the training texts, and nothing is proven on such labels: give "
-                    f"`data.{key}`, a few hundred rows that people labelled"
-                )
+        problems = [
+            f"`teacher.zero_shot` labels the training texts, and nothing is proven on such labels: give `data.{key}`, "
+            "a few hundred rows that people labelled"
+            for key in ("validation", "test")
+            if getattr(self.data, key) is None
+        ]
         if self.data.more is not None:
-            raise ValueError(
-                "`data.more` has labels, and with `teacher.zero_shot` none are learned: leave one of them out"
+            problems.append(
+                "`data.more` has labels, and with `teacher.zero_shot` none are learned: leave out one of them"
             )
         if self.student.searches:
-            raise ValueError(
+            problems.append(
                 "a goal (keep, max_latency_ms, max_mb) is judged on rows of train, which have no labels with "
                 "`teacher.zero_shot`: give the student a size or shape"
             )
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
 
     @model_validator(mode="after")
