@@ -11,10 +11,11 @@ import pytest
 
 from tutelage import pretrain_recipe, reference
 from tutelage.recipe import Recipe, StudentRecipe, load
+from tutelage.recipe_augment import AugmentRecipe, TeacherAugmentRecipe, TranslatorRecipe, TranslatorsRecipe
 from tutelage.recipe_data import AlsoTestRecipe, DataRecipe, MoreRecipe
 from tutelage.recipe_matching import Growth, Stage
-from tutelage.recipe_teacher import FirstRecipe, TeacherRecipe
-from tutelage.recipe_transfer import AssistantRecipe, AugmentRecipe, SelectRecipe
+from tutelage.recipe_teacher import FirstRecipe, TeacherRecipe, ZeroShotRecipe
+from tutelage.recipe_transfer import AssistantRecipe, SelectRecipe
 
 COMMITTED = Path(__file__).parents[1] / "docs" / "reference"
 
@@ -43,8 +44,12 @@ def test_every_key_of_the_recipe_has_its_row(written: Path) -> None:
     rows = re.findall(r"^\| `(\w+)` \| (.+) \| (.+) \| (.+) \|$", (written / "recipe.md").read_text("utf-8"), re.M)
     parts = [field.annotation for field in Recipe.model_fields.values() if hasattr(field.annotation, "model_fields")]
     keys = [name for name in Recipe.model_fields if name not in ("data", "teacher", "student", "compress", "evaluate")]
-    inner = {DataRecipe: (MoreRecipe, AlsoTestRecipe), TeacherRecipe: (FirstRecipe,)}
-    inner[StudentRecipe] = (Stage, Growth, AssistantRecipe, AugmentRecipe, SelectRecipe)
+    translate = (TranslatorsRecipe, TranslatorRecipe)
+    inner = {
+        DataRecipe: (MoreRecipe, AlsoTestRecipe),
+        TeacherRecipe: (TeacherAugmentRecipe, *translate, ZeroShotRecipe, FirstRecipe),
+    }
+    inner[StudentRecipe] = (Stage, Growth, AssistantRecipe, AugmentRecipe, *translate, SelectRecipe)
     for part in parts:
         keys += part.model_fields
         keys += [key for below in inner.get(part, ()) for key in below.model_fields]

@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import torch
 
-from tutelage import assistant, first_task, gather, refuse
+from tutelage import assistant, first_task, labelling, refuse, rewording
 from tutelage import recipe as recipes
 from tutelage.artifacts.batch import plan
 from tutelage.artifacts.corpus import Corpus
@@ -72,6 +72,9 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
     with _quarantined() as (folder, left_at), _threads(recipe):
         corpus = prepare(recipe, folder / "corpus", shown, left_at=left_at)
         refuse.unfit(recipe, corpus.task)
+        before = 0.0
+        if (asked := recipe.teacher.zero_shot) is not None:
+            corpus, before = labelling.tried(recipe, asked, corpus, folder / "entailed")
         first = None
         if recipe.teacher.first is not None:
             first = first_task.corpus_of(recipe, recipe.teacher.first, corpus, folder / "first", shown, left_at=left_at)
@@ -87,12 +90,12 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
             ladder.check(recipe.student, teacher.model)
             between = assistant.check(recipe.student, teacher.model)
             refuse.other_tokens(recipe.student, teacher, corpus)
-            gather.refuse_unfit(recipe)
+            rewording.refuse_unfit(recipe)
         choice = None
         with shown.bar("Trying a few steps", 2) as bar:
             tokens = teacher.tokenize(corpus["train"].texts())
             trains = fine_tune.trains(teacher, recipe.teacher, fitted=fitted) or first is not None
-            before = 0.0 if first is None else _first_seconds(recipe, first, teacher)
+            seconds = {"labels": before, "first task": _first_seconds(recipe, first, teacher) if first else 0.0}
             if trains:
                 recipe, choice = _settled(recipe, teacher, corpus, fitted=fitted)
             with _ready(teacher, recipe, corpus, fitted=fitted, trains=trains):
@@ -121,7 +124,7 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
                 costs,
                 trains=trains,
                 a_token=_recorded(recipe, shape, teacher),
-                before=before,
+                before=seconds,
                 steps=len(growth.steps(recipe.student, shape.layers)),
             ),
         ]
@@ -227,7 +230,7 @@ def _estimate(
     *,
     trains: bool,
     a_token: int,
-    before: float,
+    before: dict[str, float],
     steps: int,
 ) -> list[str]:
     teacher, student, *between = costs
@@ -238,6 +241,7 @@ def _estimate(
     speaking = recipe.teacher.epochs if recipe.teacher.candidates else several
     # What an epoch draws, and every text once.
     drawn = corpus["train"].drawn
+    changed = 1 + (recipe.teacher.augment.each if recipe.teacher.augment else 0)
     labelled, read = drawn * per_row, rows["train"] * per_row
     unlabelled = settings.more(rows["train"], rows.get("unlabelled", 0)) * per_row
     judged = (rows["validation"] + rows["test"] + sum(map(len, corpus.others.values()))) * per_row
@@ -245,9 +249,10 @@ def _estimate(
     epoch = 0.0
     if trains:
         strategy = strategies.STRATEGIES[recipe.teacher.strategy]
-        epoch = per_row * strategy.reads(drawn, recipe.teacher.batch_size)
+        epoch = per_row * strategy.reads(drawn * changed, recipe.teacher.batch_size)
     seconds = {
-        "first task": several * before,
+        "labels": before["labels"],
+        "first task": several * before["first task"],
         "teacher": several * (once + recipe.teacher.epochs * epoch * teacher.training),
         "signals": (read + unlabelled) * teacher.reading * (speaking if recipe.teacher.combine == "all" else 1),
         "assistant": sum(_assistant(recipe, one, labelled, read, unlabelled) for one in between),

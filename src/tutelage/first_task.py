@@ -152,7 +152,9 @@ def _alone(recipe: Recipe, first: FirstRecipe) -> Recipe:
         **{key: getattr(own, key) for key in ("validation_share", "encoding", "normalise", "deduplicate")},
         **{key: getattr(own, key) for key in ("max_bad_rows", "max_characters", "max_tokens", "long_text")},
     )
-    return recipe.model_copy(update={"task": first.task or recipe.task, "data": data, "student": StudentRecipe()})
+    return recipe.model_copy(
+        update={"task": first.task or recipe.task, "data": data, "student": StudentRecipe(), "teacher": TeacherRecipe()}
+    )
 
 
 def _judged(final: Corpus) -> np.ndarray[Any, np.dtype[np.void]]:

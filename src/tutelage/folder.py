@@ -24,6 +24,8 @@ LOG = "log.jsonl"
 _INSIDE = ".tutelage"
 Asked = Recipe | PretrainRecipe
 _SHOWN = 8
+LABELS = "labels"
+"""The stage in which texts without labels get them."""
 CHOOSING = "strategy of the "
 """Where the stage of a teacher begins in which its strategy is chosen."""
 WIDE = "teacher wide"
@@ -37,7 +39,7 @@ BALANCING = f"balance of the {ASSISTANT}"
 """Those in which it is said what that one kept, and how it learned."""
 # A search leaves stages of its own for every student that it tried.
 _COMPARED = ("teacher", "student", "control")
-_OF_TEACHERS = (f"{CHOOSING}teacher", "teacher", POOL, WIDE)
+_OF_TEACHERS = (LABELS, f"{CHOOSING}teacher", "teacher", POOL, WIDE)
 _DECIDING = (*_OF_TEACHERS, "texts", BALANCING, JUDGED, "balance", "student", "compress")
 
 
@@ -50,6 +52,10 @@ class RunFolder:
         self.inside = path / _INSIDE
         self.corpus = path / _INSIDE / "corpus"
         self.texts = path / _INSIDE / "texts"
+        self.labelled = path / _INSIDE / "labelled"
+        self.entailed = path / _INSIDE / "entailed"
+        self.copies = path / _INSIDE / "copies"
+        self.translated = path / _INSIDE / "translated"
         self.training = path / _INSIDE / "training"
         self.control = path / _INSIDE / "control"
         self.export = path / _INSIDE / "export"

@@ -15,20 +15,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tutelage import storage
+from tutelage import rewording, storage
 from tutelage.artifacts import corpus as corpora
 from tutelage.artifacts.corpus import Corpus, Split
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.signals import Signals
 from tutelage.augment import copies as copying
 from tutelage.augment.copies import Copies
-from tutelage.augment.mask import Masked
 from tutelage.folder import RunFolder
 from tutelage.progress import Logged
 from tutelage.recipe import Recipe
-from tutelage.recipe_transfer import AugmentRecipe
+from tutelage.recipe_augment import AugmentRecipe
 from tutelage.student import usefulness
-from tutelage.teacher import load
 
 STAGE = "texts"
 _FILE = "more.arrow"
@@ -54,10 +52,9 @@ class Gathering:
         student = self.recipe.student
         if student.augment is None and student.select is None:
             return None
-        asked = [part and part.model_dump() for part in (student.augment, student.select)]
-        named = student.augment and student.augment.masked_model
-        model = load.identity(named) if named else None
-        return storage.fingerprint_of(STAGE, self.teacher_name, self.recipe.seed, asked, model)
+        copied, *models = rewording.identity(student.augment) if student.augment else [None, None]
+        asked = [copied, student.select and student.select.model_dump()]
+        return storage.fingerprint_of(STAGE, self.teacher_name, self.recipe.seed, asked, *models)
 
     def splits(self, record: Record) -> list[Split]:
         """The training texts and whatever else there is; `record` says what the teacher says of some splits."""
@@ -102,7 +99,8 @@ class Gathering:
             settings,
             seed=self.recipe.seed,
             normalised=self.recipe.data.normalise,
-            masked=masked_model(self.recipe),
+            unlabelled=settings.unlabelled,
+            tools=rewording.tools(settings, self.recipe, self.folder.translated, key="student.augment"),
             progress=self.progress,
         )
 
@@ -115,20 +113,6 @@ class Gathering:
         fine = np.ones(len(chosen), dtype=bool)
         fine[bound] = copying.agrees(self.teacher.task, before, after, tolerance)
         return chosen[fine]
-
-
-def refuse_unfit(recipe: Recipe) -> None:
-    """Raise `ModelError` when the masked model that a recipe names cannot fill gaps, before a teacher is trained."""
-    masked_model(recipe)
-
-
-def masked_model(recipe: Recipe) -> Masked | None:
-    """The masked model that a recipe names, if any."""
-    settings = recipe.student.augment
-    if settings is None or settings.masked_model is None:
-        return None
-    place, local = load.locate(settings.masked_model, key="student.augment.masked_model")
-    return Masked.load(place, local=local, length=recipe.data.max_tokens)
 
 
 def _copied(settings: AugmentRecipe, every: Copies, chosen: Rows, kept: Rows) -> dict[str, Any]:

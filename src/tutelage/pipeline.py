@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from tutelage import assistant, gather, proof, refuse, seeds, sizes, storage
+from tutelage import assistant, proof, refuse, rewording, seeds, sizes, storage
 from tutelage import control as controls
 from tutelage import recipe as recipes
 from tutelage.artifacts.corpus import Corpus
@@ -32,6 +32,7 @@ from tutelage.encoding import reading
 from tutelage.errors import Interrupted
 from tutelage.evaluate import machine
 from tutelage.folder import LOG, RunFolder
+from tutelage.labelling import Labelling
 from tutelage.made import Bench, Made
 from tutelage.progress import Logged, Progress, Silent
 from tutelage.recipe import Recipe
@@ -133,6 +134,8 @@ class _Story:
             prepare(self.recipe, self.folder.corpus, self.progress)
             self.folder.finish("data", fingerprint, started=started)
         corpus = Corpus.load(self.folder.corpus)
+        if (asked := self.recipe.teacher.zero_shot) is not None:
+            corpus = Labelling(self.recipe, asked, self.folder, corpus, self.progress).labelled()
         for warning in corpus.health.get("warnings", []):
             self.progress.warn(warning)
         return corpus
@@ -152,7 +155,7 @@ class _Story:
         def check(teacher: Network) -> None:
             self._shape(teacher)
             refuse.other_tokens(self.recipe.student, teacher, corpus)
-            gather.refuse_unfit(self.recipe)
+            rewording.refuse_unfit(self.recipe)
 
         return check
 

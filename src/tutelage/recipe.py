@@ -12,14 +12,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from tutelage import recipe_file, recipe_transfer, yaml_text
+from tutelage import recipe_file, recipe_together, yaml_text
 from tutelage.recipe_data import DataRecipe
 from tutelage.recipe_matching import MatchingRecipe, Stage, misfits
-from tutelage.recipe_parts import Count, Name, Part, Positive, Share, TaskName
+from tutelage.recipe_parts import Count, Name, Part, Portion, Positive, Share, TaskName
 from tutelage.recipe_shape import ShapeRecipe
 from tutelage.recipe_teacher import TeacherRecipe
 from tutelage.recipe_training import TrainingRecipe
-from tutelage.recipe_transfer import Portion, TransferRecipe
+from tutelage.recipe_transfer import TransferRecipe
 
 Precision = Literal["fp32", "int8"]
 # The tables in student/losses/ say what each compares and which tasks it fits; a test holds the names together.
@@ -274,41 +274,9 @@ class Recipe(Part):
 
     @model_validator(mode="after")
     def _goes_together(self) -> Recipe:
-        if self.student.follows_tokens and self.data.long_text == "window":
-            raise ValueError(
-                "`data.long_text: window` reads a text more than once, and what is matched token by token "
-                "(student.hidden_of: token, attention, relations) needs each token once; take `long_text: truncate`"
-            )
-        for problem in recipe_transfer.misfits(self.student, self.data.unlabelled):
-            raise ValueError(problem)
-        if self.evaluate.neighbours and isinstance(self.student.layer_map, list):
-            raise ValueError(
-                "`evaluate.neighbours` makes students of other depths, and `student.layer_map` names those of one: "
-                "take `layer_map: uniform` or `last`"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _hears_no_label_again(self) -> Recipe:
-        if self.teacher.wide and self.data.group:
-            raise ValueError(
-                "`teacher.wide` learns labels and answers each text by those of others, but does not know which rows "
-                "`data.group` holds together: leave out one of them"
-            )
-        if self.teacher.wide and self.student.augment:
-            raise ValueError(
-                "`teacher.wide` has learned the labels of the texts that `student.augment` changes, and would only "
-                "repeat them to the copies: leave out one of them"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _draws_in_one_way(self) -> Recipe:
-        if self.student.curriculum and self.data.draws_unevenly:
-            raise ValueError(
-                "`student.curriculum` draws texts by how hard they are, and `data.more` with `weight` or "
-                "`sampling_temperature` by where they come from: choose one"
-            )
+        problems = recipe_together.misfits(self)
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from tutelage.recipe_parts import Count, Name, Part, Positive, Sources, TaskName
+from tutelage.recipe_augment import TeacherAugmentRecipe
+from tutelage.recipe_parts import Count, Name, Part, Positive, Share, Sources, TaskName
 from tutelage.recipe_training import LabelRecipe
 
 StrategyName = Literal[
@@ -57,6 +58,41 @@ class FirstRecipe(Part):
     learning_rate: Positive = Field(1e-4, description="peak learning rate")
 
 
+def _as_mapping(value: Any) -> Any:
+    return {label: label for label in value} if isinstance(value, list) else value
+
+
+class ZeroShotRecipe(Part):
+    """Labels for training texts that have none, from the names of the classes; validation and test need labels."""
+
+    model: Name = Field(description="local folder or hub id of a model of natural language inference")
+    labels: Annotated[dict[Name, Name], BeforeValidator(_as_mapping), Field(min_length=2)] = Field(
+        description="each class and the words that stand for it in the hypothesis; a list where they are the same"
+    )
+    hypothesis: Name = Field("This text is {}.", description="what is said of a text; those words come in place of {}")
+    confidence: Share = Field(
+        0.0, description="a text of whose class the model is less sure stays without a label, for the student alone"
+    )
+
+    @property
+    def hypotheses(self) -> list[str]:
+        """What is said of a text, a sentence for each class."""
+        return [self.hypothesis.replace("{}", words) for words in self.labels.values()]
+
+    @field_validator("hypothesis")
+    @classmethod
+    def _has_one_place(cls, value: str) -> str:
+        if value.count("{}") != 1:
+            raise ValueError(f"{value!r} must have {{}} in one place, where the words of a class come in")
+        return value
+
+    @model_validator(mode="after")
+    def _tells_classes_apart(self) -> ZeroShotRecipe:
+        if len(set(self.hypotheses)) < len(self.hypotheses):
+            raise ValueError("two classes have the same words: no model can tell them apart")
+        return self
+
+
 class TeacherRecipe(LabelRecipe):
     """The large model."""
 
@@ -99,6 +135,12 @@ class TeacherRecipe(LabelRecipe):
         1e-4, description="peak learning rate; left out, the strategy's own (this one: full and last-n)"
     )
 
+    augment: TeacherAugmentRecipe | None = Field(
+        None, description="changed copies of the training texts, each with the label of its text; null: none"
+    )
+    zero_shot: ZeroShotRecipe | None = Field(
+        None, description="the training texts have no labels, and a model of inference gives them some; null: they have"
+    )
     first: FirstRecipe | None = Field(None, description="a related task to learn before this one; null: none")
     until: Annotated[dict[Name, float], Field(min_length=1)] | None = Field(
         None,
@@ -136,6 +178,12 @@ class TeacherRecipe(LabelRecipe):
     def _learns_after_the_first(self) -> TeacherRecipe:
         if self.first is not None and self.fine_tune is False:
             raise ValueError("`first` prepares a model for learning the task, which `fine_tune: false` forbids")
+        return self
+
+    @model_validator(mode="after")
+    def _learns_from_copies(self) -> TeacherRecipe:
+        if self.augment is not None and self.fine_tune is False:
+            raise ValueError("`augment` changes texts to learn from, which `fine_tune: false` forbids")
         return self
 
     @model_validator(mode="after")
@@ -196,8 +244,16 @@ class TeacherRecipe(LabelRecipe):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """All that makes one teacher, but its first task: what was added later stands here only where it is used."""
-        return self.model_dump(exclude={"first", *AROUND, *(["reads"] if self.reads == "auto" else [])})
+        """All that makes one teacher, but its data with their labels and its first task, which have their own names.
+
+        What was added later stands here only where it is used, so that older artifacts stay valid.
+        """
+        unused = {"reads": self.reads == "auto", "augment": self.augment is None}
+        left_out = ("first", "zero_shot", *AROUND, *(key for key, gone in unused.items() if gone))
+        value = self.model_dump(exclude=set(left_out))
+        if self.augment is not None:
+            value["augment"] = self.augment.identity()
+        return value
 
     def alone(self) -> TeacherRecipe:
         """How one teacher learns its own task. After a first task it always does, whatever the model knew before."""

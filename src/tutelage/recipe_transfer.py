@@ -3,60 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from tutelage.recipe_parts import Count, Name, Part, Positive
-
-# The table in augment/ways.py says what each does; a test holds the names together.
-WayName = Literal["swap", "delete", "synonym", "recombine", "mask"]
-Portion = Annotated[float, Field(gt=0, le=1)]
-
-
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-class AugmentRecipe(Part):
-    """Changed copies of the texts for the student; the teacher says what they mean."""
-
-    ways: Annotated[list[WayName], BeforeValidator(_as_list), Field(min_length=1)] = Field(
-        description="how texts are changed: neighbouring words change places, words are left out, words of much the "
-        "same meaning by the teacher's embeddings, halves of two texts, words that a masked model puts into gaps"
-    )
-    copies: Count = Field(1, description="copies of each text, by each way")
-    rate: Portion = Field(0.1, description="share of a text's words that a copy changes; one at least")
-    keep: Literal["agreement", "all"] = Field(
-        "agreement",
-        description="agreement: a copy of a labelled text is dropped where the teacher's answer to it is another one; "
-        "halves of two texts always stay",
-    )
-    tolerance: Positive = Field(
-        0.5,
-        description="with values instead of classes: how far the teacher's answer may move, in standard deviations of "
-        "the labels",
-    )
-    unlabelled: bool = Field(False, description="change the texts of `data.unlabelled` too")
-    masked_model: Name | None = Field(
-        None,
-        description="with `mask`: a local folder or hub id of a masked language model, as `tutelage pretrain` makes",
-    )
-
-    @model_validator(mode="after")
-    def _goes_together(self) -> AugmentRecipe:
-        default = type(self).model_fields
-        if len(set(self.ways)) < len(self.ways):
-            raise ValueError("`ways` names a way twice; `copies` makes several of each")
-        if ("mask" in self.ways) != (self.masked_model is not None):
-            raise ValueError("the way `mask` and `masked_model` belong together: give both, or neither")
-        if self.ways == ["recombine"]:
-            given = [key for key in ("rate", "keep", "tolerance") if getattr(self, key) != default[key].default]
-            if given:
-                raise ValueError(f"{' and '.join(given)} would do nothing with `ways: [recombine]` alone: leave it out")
-        if self.keep == "all" and self.tolerance != default["tolerance"].default:
-            raise ValueError("`tolerance` would do nothing with `keep: all`: leave it out")
-        return self
+from tutelage.recipe_augment import AugmentRecipe
+from tutelage.recipe_parts import Count, Part, Portion
 
 
 class SelectRecipe(Part):
@@ -127,12 +79,14 @@ class TransferRecipe(Part):
         found = unlabelled
         if self.augment is not None:
             changed = train + (unlabelled if self.augment.unlabelled else 0)
-            found += changed * len(self.augment.ways) * self.augment.copies
+            found += changed * self.augment.each
         return found if self.select is None else round(self.select.share * found)
 
     def identity(self) -> dict[str, Any]:
         """What a student is known by. What is left out here does not count, so that older artifacts stay valid."""
         value = self.model_dump()
+        if self.augment is not None:
+            value["augment"] = self.augment.identity()
         gone = [key for key in TransferRecipe.model_fields if value[key] is None or key == "learning_curve"]
         gone += ["search_time", "rungs"]  # which students are tried, not how they learn
         return {key: given for key, given in value.items() if key not in gone}

@@ -95,15 +95,19 @@ def _part(value: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]
     return part
 
 
-def _inner(part: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The schemas of parts that are mappings or lists of them, by their titles with a place for the part's name."""
-    found = {}
+def _inner(part: Mapping[str, Any], schema: Mapping[str, Any], above: str = "{}") -> dict[str, dict[str, Any]]:
+    """The schemas of parts that are mappings or lists of them, by their titles with a place for the part's name.
+
+    One that is meant twice is shown once.
+    """
+    found: dict[str, dict[str, Any]] = {}
     for name, value in part["properties"].items():
         for branch in value.get("anyOf", [value]):
             for end, place in (("", branch), (", each", branch.get("items", {}))):
                 inner = _part(place, schema)
-                if inner is not None:
-                    found[f"`{{}}.{name}`{end}"] = inner
+                if inner is not None and inner not in found.values():
+                    found[f"`{above}.{name}`{end}"] = inner
+                    found |= _inner(inner, schema, f"{above}.{name}")
     return found
 
 

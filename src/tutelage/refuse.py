@@ -25,13 +25,15 @@ def unfit(recipe: Recipe, task: Task | type[Task]) -> None:
         lambda: weighting.refuse_unfit(recipe.student, task),
         lambda: curriculum.refuse_unfit(recipe.student, task),
         lambda: usefulness.refuse_unfit(recipe.student, task),
-        lambda: copies.refuse_unfit(recipe.student.augment, task),
+        lambda: copies.refuse_unfit(recipe.student.augment, recipe.teacher.augment, task),
         lambda: regular.refuse_unfit(recipe.teacher, task),
         lambda: strategies.refuse_unfit(recipe.teacher, task),
         # What a task measures is known when its labels are.
         lambda: until.goal(recipe.teacher.until, task) if isinstance(task, Task) else None,
     ]
     problems = _label_maps(recipe, task)
+    if recipe.teacher.zero_shot is not None and task.outputs != "scores":
+        problems.append(f"teacher.zero_shot: it asks which class a text is of, and {task.name} has values")
     for look in looks:
         try:
             look()

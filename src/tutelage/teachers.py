@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from tutelage import storage
+from tutelage import rewording, storage
 from tutelage.artifacts.corpus import Corpus
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.signals import Recording
@@ -105,10 +105,15 @@ class School:
     ) -> tuple[Network, History, list[dict[str, Any]], float]:
         """A network that was trained, what was noted of every epoch, what was decided for it, and when it began."""
         network, fitted, choices = self._ready(settings, stage)
+        corpus = self.corpus
+        if settings.augment is not None and (settings.first or fine_tune.trains(network, settings, fitted=fitted)):
+            copies = rewording.Rewording(self.recipe, self.folder, corpus, self.progress)
+            corpus, choice = copies.enlarged(network, settings.augment, stage, self._fingerprint(settings))
+            choices.append(choice)
         started = time.monotonic()
         history = fine_tune.fine_tune(
             network,
-            self.corpus,
+            corpus,
             settings.alone(),
             fitted=fitted,
             seed=self.recipe.seed,
@@ -157,15 +162,16 @@ class School:
 
     def _fingerprint(self, settings: TeacherRecipe) -> str:
         place = load.identity(settings.model)
-        # Without a first task it has the name that it had before there were any.
-        first = [self._first.name(settings.model)] if self._first else []
+        # Without a first task or copies it has the name that it had before there were any.
+        more: list[Any] = [self._first.name(settings.model)] if self._first else []
+        more += [rewording.identity(settings.augment)] if settings.augment else []
         return storage.fingerprint_of(
             self.corpus.fingerprint,
             settings.identity(),
             place,
             vars(self.reading),
             self.recipe.seed,
-            *first,
+            *more,
         )
 
     @cached_property

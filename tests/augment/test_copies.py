@@ -18,7 +18,7 @@ from tutelage.augment import copies, neighbours, vocabulary
 from tutelage.augment.copies import Copies
 from tutelage.encoding import Reading
 from tutelage.progress import Silent
-from tutelage.recipe_transfer import AugmentRecipe
+from tutelage.recipe_augment import AugmentRecipe
 from tutelage.tasks import TextClassification, TextRegression
 from tutelage.teacher import load
 
@@ -38,7 +38,8 @@ def corpus(train: list[str], **others: list[str]) -> Corpus:
 
 def made(teacher: Network, given: Corpus, seed: int = 0, **settings: Any) -> Copies:
     recipe = AugmentRecipe(**{"ways": ["swap", "recombine"], **settings})
-    return copies.make(given, teacher, recipe, seed=seed, normalised=True, progress=Silent())
+    more = recipe.unlabelled
+    return copies.make(given, teacher, recipe, seed=seed, normalised=True, unlabelled=more, progress=Silent())
 
 
 def test_no_copy_is_a_text_of_any_split_or_another_copy(teacher: Network) -> None:

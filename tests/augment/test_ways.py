@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tutelage.augment import recombine, words
 from tutelage.augment.given import Given, luck
 from tutelage.augment.ways import WAYS
-from tutelage.recipe_transfer import WayName
+from tutelage.recipe_augment import WayName
 
 ENGLISH = 'A gripping film, beautifully told -- and "well-acted" too! I\'d see it again :)'
 CHINESE = "这部电影的前半段很精彩，后半段却让人昏昏欲睡。"

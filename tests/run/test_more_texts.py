@@ -10,7 +10,7 @@ import pytest
 
 import tiny_models
 from tiny_recipe import recipe
-from tutelage import pipeline
+from tutelage import pipeline, storage
 from tutelage.artifacts.corpus import Corpus, Split
 from tutelage.artifacts.signals import Recording, Signals, write_shard
 from tutelage.check import check
@@ -153,6 +153,17 @@ def test_keys_that_are_not_given_leave_the_names_of_students_as_they_were() -> N
     assert not {"augment", "select", "learning_curve"} & set(StudentRecipe().identity())
     assert StudentRecipe(learning_curve=True).identity() == StudentRecipe().identity()
     assert "augment" in StudentRecipe(augment={"ways": ["swap"]}).identity()  # type: ignore[arg-type]
+
+
+def test_copies_have_the_name_that_they_had_before_there_were_translators(run: pipeline.Run, tmp_path: Path) -> None:
+    student = StudentRecipe(augment=AUGMENT)  # type: ignore[arg-type]
+    assert student.augment is not None
+    asked = run.recipe.model_copy(update={"student": student})
+    corpus = Corpus.load(run.path / ".tutelage" / "corpus")
+    made = Gathering(asked, RunFolder(tmp_path), corpus, run.teacher, "t", Logged(Silent(), tmp_path / "log"))
+    settings = {key: value for key, value in student.augment.model_dump().items() if key != "translators"}
+    assert made.name == storage.fingerprint_of("texts", "t", asked.seed, [settings, None], None)
+    assert student.identity()["augment"] == settings
 
 
 REFUSED = [

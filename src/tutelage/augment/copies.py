@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 
 from tutelage.artifacts.corpus import COPY, Corpus, Split, content_key, join
 from tutelage.artifacts.network import Network
-from tutelage.augment import neighbours
-from tutelage.augment.given import Given, luck
-from tutelage.augment.mask import Masked
+from tutelage.augment import back_translate, neighbours
+from tutelage.augment.given import Given, Tools, luck
 from tutelage.augment.ways import WAYS
 from tutelage.errors import RecipeError
 from tutelage.progress import Progress
-from tutelage.recipe_transfer import AugmentRecipe
+from tutelage.recipe_augment import AugmentRecipe, CopiesRecipe, TeacherAugmentRecipe, WayName
 from tutelage.tasks import Array, Task
 from tutelage.text import normalise
 
@@ -53,48 +52,81 @@ class Copies:
 def make(
     corpus: Corpus,
     teacher: Network,
-    settings: AugmentRecipe,
+    settings: CopiesRecipe,
     *,
     seed: int,
     normalised: bool,
-    masked: Masked | None = None,
+    unlabelled: bool = False,
+    by_class: bool = False,
+    tools: Tools | None = None,
     progress: Progress,
 ) -> Copies:
-    """Copies of the training texts and, where the recipe says so, of the unlabelled ones; no label is looked at.
+    """Copies of the training texts and, with `unlabelled`, of those without labels.
 
-    What comes of a text follows from its content and the seed. A copy that equals a text of any split, of validation
-    and test above all, or another copy, is left out.
+    No label is looked at, unless `by_class` says that halves are to be of two texts of one class. What comes of a text
+    follows from its content and the seed. A copy that equals a text of any split, of validation and test above all, or
+    another copy, is left out.
     """
     texts = corpus["train"].texts()
     labelled = len(texts)
-    if settings.unlabelled:
+    if unlabelled:
         texts += corpus["unlabelled"].texts()
-    given = Given(settings.rate, others=texts, masked=masked)
-    if "synonym" in settings.ways:
-        given = replace(given, near=neighbours.of_texts(teacher, texts, progress))
+    given = _given(texts, teacher, settings, tools or Tools(), seed=seed, progress=progress)
+    pools = _pools(texts, corpus["train"].targets if by_class else None)
     taken = {key.tobytes() for split in corpus.splits.values() for key in split.keys}
     found: list[tuple[str, str, int]] = []
     known: dict[str, int] = dict.fromkeys(settings.ways, 0)
-    with progress.bar("Changing texts", len(texts) * len(settings.ways) * settings.copies) as bar:
-        for way in settings.ways:
-            for number in range(settings.copies):
-                for begin in range(0, len(texts), _BLOCK):
-                    some = texts[begin : begin + _BLOCK]
-                    lucks = [luck(text, seed, way, number) for text in some]
-                    for row, made in enumerate(WAYS[way](some, lucks, given), start=begin):
-                        copy = normalise(made) if normalised else made
-                        key = content_key(copy)
-                        if not copy.strip() or key in taken:
-                            known[way] += 1
-                        else:
-                            taken.add(key)
-                            found.append((copy, way, row))
-                    bar.advance(len(some))
-    copies, ways, rows = zip(*found, strict=True) if found else ((), (), ())
-    split = Split.unlabelled("copies", copies, [f"{COPY}{way}" for way in ways], [row + 1 for row in rows])
-    free = [way in _OF_SEVERAL or row >= labelled for way, row in zip(ways, rows, strict=True)]
-    origin = np.where(free, -1, np.asarray(rows, dtype=np.int64))
+    with progress.bar("Changing texts", len(texts) * settings.each) as bar:
+        for way, number, rows, others in _turns(settings, pools):
+            mine = given if others is None else replace(given, others=others)
+            some = [texts[row] for row in rows]
+            lucks = [luck(text, seed, way, number) for text in some]
+            for row, made in zip(rows, WAYS[way](some, lucks, mine), strict=True):
+                copy = normalise(made) if normalised else made
+                key = content_key(copy)
+                if not copy.strip() or key in taken:
+                    known[way] += 1
+                else:
+                    taken.add(key)
+                    found.append((copy, way, row))
+            bar.advance(len(some))
+    copies, ways, origins = zip(*found, strict=True) if found else ((), (), ())
+    split = Split.unlabelled("copies", copies, [f"{COPY}{way}" for way in ways], [row + 1 for row in origins])
+    free = [way in _OF_SEVERAL or row >= labelled for way, row in zip(ways, origins, strict=True)]
+    origin = np.where(free, -1, np.asarray(origins, dtype=np.int64))
     return Copies(split, np.asarray(ways, dtype=np.str_), origin, known)
+
+
+def _given(
+    texts: list[str], teacher: Network, settings: CopiesRecipe, tools: Tools, *, seed: int, progress: Progress
+) -> Given:
+    """What the ways need beside the texts."""
+    given = Given(settings.rate, others=texts, masked=tools.masked)
+    if "synonym" in settings.ways:
+        given = replace(given, near=neighbours.of_texts(teacher, texts, progress))
+    if tools.translators is not None:
+        told = back_translate.of_texts(texts, tools.translators, copies=settings.copies, seed=seed, progress=progress)
+        given = replace(given, translated=told)
+    return given
+
+
+def _pools(texts: list[str], targets: Array | None) -> list[tuple[list[int], list[str] | None]]:
+    """Rows that may lend each other their halves, and their texts; one pool of all, unless there are targets (N,)."""
+    if targets is None:
+        return [(list(range(len(texts))), None)]
+    rows = [np.flatnonzero(targets == target).tolist() for target in np.unique(targets)]
+    return [(mine, [texts[row] for row in mine]) for mine in rows]
+
+
+def _turns(
+    settings: CopiesRecipe, pools: list[tuple[list[int], list[str] | None]]
+) -> Iterator[tuple[WayName, int, list[int], list[str] | None]]:
+    """Every way, which copy it is, some rows, and the texts of their pool."""
+    for way in settings.ways:
+        for number in range(settings.copies):
+            for rows, others in pools:
+                for begin in range(0, len(rows), _BLOCK):
+                    yield way, number, rows[begin : begin + _BLOCK], others
 
 
 def agrees(task: Task, before: Array, after: Array, tolerance: float) -> NDArray[np.bool_]:
@@ -106,15 +138,23 @@ def agrees(task: Task, before: Array, after: Array, tolerance: float) -> NDArray
     return np.asarray(distance <= (0.0 if task.outputs == "scores" else tolerance))
 
 
-def refuse_unfit(settings: AugmentRecipe | None, task: Task | type[Task]) -> None:
-    """Raise `RecipeError` when a tolerance is given where answers are the same or not."""
-    if settings is None or task.outputs != "scores":
-        return
-    if settings.tolerance != AugmentRecipe.model_fields["tolerance"].default:
-        raise RecipeError(
-            "the recipe",
-            [
-                f"student.augment.tolerance: it says how far values may move, and {task.name} has classes, which stay "
-                "or change; leave it out"
-            ],
+def refuse_unfit(student: AugmentRecipe | None, teacher: TeacherAugmentRecipe | None, task: Task | type[Task]) -> None:
+    """Raise `RecipeError` when a tolerance is given where answers are the same or not, or copies are to inherit values.
+
+    Copies that inherited their text's value made a teacher worse, if anything (TinyBERT leaves them out for STS-B):
+    a word less moves a value, and there is nobody to say how far.
+    """
+    problems = []
+    default = AugmentRecipe.model_fields["tolerance"].default
+    if student is not None and task.outputs == "scores" and student.tolerance != default:
+        problems.append(
+            f"student.augment.tolerance: it says how far values may move, and {task.name} has classes, which stay "
+            "or change; leave it out"
         )
+    if teacher is not None and task.outputs != "scores":
+        problems.append(
+            f"teacher.augment: a copy would inherit the value of its text, and {task.name} has values, which a few "
+            "words move; leave it out, and let the student ask its teacher instead (`student.augment`)"
+        )
+    if problems:
+        raise RecipeError("the recipe", problems)

@@ -11,6 +11,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from tutelage.augment.mask import Masked
+    from tutelage.augment.translator import Translators
 
 Luck = np.random.Generator
 
@@ -27,6 +28,16 @@ class Given:
     """Texts whose second halves may follow the first half of another."""
     masked: Masked | None = None
     """A model that fills gaps."""
+    translated: Mapping[bytes, str] = field(default_factory=dict)
+    """What came back from another language, by the luck of each copy: see `back_translate`."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """Models that some ways need, where a recipe names them."""
+
+    masked: Masked | None = None
+    translators: Translators | None = None
 
 
 def luck(text: str, *facts: object) -> Luck:

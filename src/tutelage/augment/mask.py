@@ -38,8 +38,8 @@ class Masked:
         return vocabulary.whole_words(self.tokenizer)
 
     @classmethod
-    def load(cls, place: str, *, local: bool, length: int) -> Masked:
-        """From a folder as `save_pretrained` writes it, or a hub id.
+    def load(cls, place: str, *, local: bool, length: int, key: str = "student.augment.masked_model") -> Masked:
+        """From a folder as `save_pretrained` writes it, or a hub id; `key` of the recipe names it.
 
         Raises `ModelError` when it is no masked language model, or has no tokenizer that knows where words are.
         """
@@ -55,8 +55,7 @@ class Masked:
                     f"{place} cannot fill gaps: it was saved as {', '.join(config.architectures or ['nothing named'])}"
                     f"{'' if tokenizer.mask_token_id is not None else ', without a mask token'}",
                     expected="a masked language model with its head, its mask token and a fast tokenizer",
-                    cure="give the folder of one as `student.augment.masked_model`; `tutelage pretrain` with "
-                    "`objective: masked` makes one",
+                    cure=f"give the folder of one as `{key}`; `tutelage pretrain` with `objective: masked` makes one",
                 )
             model = transformers.AutoModelForMaskedLM.from_pretrained(
                 place, local_files_only=local, dtype=torch.float32
@@ -65,7 +64,7 @@ class Masked:
             raise ModelError(
                 f"the masked model {place} cannot be loaded: {str(error).strip().splitlines()[0]}",
                 expected="config.json, weights as safetensors, and a tokenizer",
-                cure="check `student.augment.masked_model`",
+                cure=f"check `{key}`",
             ) from error
         most = getattr(config, "max_position_embeddings", None) or length
         return cls(model.eval(), tokenizer, min(length, most))

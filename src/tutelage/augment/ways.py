@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from tutelage.augment import delete, mask, recombine, swap, synonym
+from tutelage.augment import back_translate, delete, mask, recombine, swap, synonym
 from tutelage.augment.given import Given, Luck
-from tutelage.recipe_transfer import WayName
+from tutelage.recipe_augment import WayName
 
 Way = Callable[[Sequence[str], Sequence[Luck], Given], list[str]]
 """Texts (N) and their luck (N) -> one changed copy of each (N); a text that it cannot change comes back as it was."""
@@ -17,4 +17,5 @@ WAYS: Mapping[WayName, Way] = {
     "synonym": synonym.copies,
     "recombine": recombine.copies,
     "mask": mask.copies,
+    "back-translate": back_translate.copies,
 }

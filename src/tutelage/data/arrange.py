@@ -79,7 +79,7 @@ def _all_targets(task: Task, spools: Mapping[str, Spool]) -> dict[str, NDArray[n
     unseen: dict[str, Counter[str]] = {}
     missing: dict[str, Counter[str]] = {}
     for role, spool in spools.items():
-        if role == "unlabelled":
+        if all(label is None for label in spool.labels):
             found[role] = np.full(len(spool), np.nan)
         else:
             found[role], unseen[role], missing[role] = _targets(task, spool)

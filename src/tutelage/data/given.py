@@ -40,13 +40,16 @@ class Given:
         return self.columns.label is not None
 
 
-def given(data: DataRecipe, *, key: str = "data") -> dict[str, Given]:
-    """All data sets of a part of a recipe, called `key`, by their role, in the order in which they are read."""
+def given(data: DataRecipe, *, key: str = "data", taught: bool = True) -> dict[str, Given]:
+    """All data sets of a part of a recipe, called `key`, by their role, in the order in which they are read.
+
+    Unless `taught`, train has no labels: its classes are known by name.
+    """
     found = {}
     keys = Columns(f"{key}.text", f"{key}.label", f"{key}.group")
     for role in OWN:
         if sources := getattr(data, role):
-            label = None if role == "unlabelled" else data.label
+            label = None if role == "unlabelled" or (role == "train" and not taught) else data.label
             columns = Columns(data.text, label, data.group if role == "train" else None)
             found[role] = Given(role, sources, columns, keys, role)
     for number, other in enumerate(data.more or []):

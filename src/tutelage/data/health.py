@@ -46,7 +46,7 @@ def measure(
             rows = np.flatnonzero(part.split == name)
             if len(rows):
                 splits[name] = _split(task, part, rows, name)
-                if name == "train":
+                if name == "train" and splits[name]["distribution"]:
                     warnings += task.warnings(part.targets[rows])
     more = [role for role in parts if role.startswith(MORE)]
     for role, drawn in zip(more, mixture.drawn[1:] if mixture else [], strict=bool(mixture)):

@@ -21,6 +21,7 @@ def fingerprint_sources(recipe: Recipe) -> str:
     Raises `DataError` when a source does not exist. A hub id counts by its name alone.
     """
     data, named = recipe.data, given(recipe.data)
+    classes = [list(recipe.teacher.zero_shot.labels)] if recipe.teacher.zero_shot else []
     sources: dict[str, list[Any]] = {role: [] for role in OWN}
     sources |= {role: [identity_of(source) for source in one.sources] for role, one in named.items()}
     settings = data.model_dump(mode="json")
@@ -28,7 +29,8 @@ def fingerprint_sources(recipe: Recipe) -> str:
     for key in _LATER:
         if settings[key] == type(data).model_fields[key].default:
             del settings[key]
-    return storage.fingerprint_of("sources 2", recipe.task, recipe.seed, recipe.student.searches, settings, sources)
+    parts = [recipe.task, recipe.seed, recipe.student.searches, settings, sources, *classes]
+    return storage.fingerprint_of("sources 2", *parts)
 
 
 def identity_of(source: str) -> Any:

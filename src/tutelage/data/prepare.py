@@ -54,7 +54,8 @@ def prepare(
     `tested` there is no test. `key` is what the recipe calls this part of it.
     """
     left_at = left_at or folder.parent / FILE
-    data, named = recipe.data, given(recipe.data, key=key)
+    data, unlabelled = recipe.data, recipe.teacher.zero_shot
+    named = given(data, key=key, taught=unlabelled is None)
     _refuse_same_file(named)
     names = list(dict.fromkeys(source for one in named.values() for source in one.sources))
     with storage.whole_folder(folder) as partial:
@@ -62,7 +63,7 @@ def prepare(
             reader = _Reader(TASKS[recipe.task], data, bad, names)
             spools = {role: reader.spool(one, partial, progress) for role, one in named.items()}
             reader.refuse(left_at)
-            task = TASKS[recipe.task].fit(spools["train"].labels)
+            task = TASKS[recipe.task].fit(list(unlabelled.labels) if unlabelled else spools["train"].labels)
             wanted = ["validation"] + ["test"] * tested + ["judge"] * recipe.student.searches
             parts = arrange(task, spools, data, wanted=wanted, apart=apart, seed=recipe.seed)
         mixture = _mixture(parts, data, recipe.seed)

@@ -42,9 +42,9 @@ def locate(name: str, *, key: str = "teacher.model") -> tuple[str, bool]:
     return name, False
 
 
-def identity(name: str) -> list[list[str]]:
+def identity(name: str, *, key: str = "teacher.model") -> list[list[str]]:
     """What tells one model from another without reading its weights: the place, and each file's size and time."""
-    place, local = locate(name)
+    place, local = locate(name, key=key)
     if not local:
         return [[place]]
     files = sorted(file for file in Path(place).rglob("*") if file.is_file())

@@ -1,0 +1,70 @@
+"""What the parts of a recipe forbid each other: every misfit in words, all of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from tutelage import recipe_transfer
+
+if TYPE_CHECKING:
+    from tutelage.recipe import Recipe
+
+
+def misfits(recipe: Recipe) -> list[str]:
+    """What is wrong between parts that are sound by themselves; empty where nothing is."""
+    return [*_reading(recipe), *_hearing(recipe), *_without_labels(recipe)]
+
+
+def _reading(recipe: Recipe) -> Iterator[str]:
+    """Of texts: how they are read, drawn and matched."""
+    data, student = recipe.data, recipe.student
+    if student.follows_tokens and data.long_text == "window":
+        yield (
+            "`data.long_text: window` reads a text more than once, and what is matched token by token "
+            "(student.hidden_of: token, attention, relations) needs each token once; take `long_text: truncate`"
+        )
+    yield from recipe_transfer.misfits(student, data.unlabelled)
+    if recipe.evaluate.neighbours and isinstance(student.layer_map, list):
+        yield (
+            "`evaluate.neighbours` makes students of other depths, and `student.layer_map` names those of one: "
+            "take `layer_map: uniform` or `last`"
+        )
+    if student.curriculum and data.draws_unevenly:
+        yield (
+            "`student.curriculum` draws texts by how hard they are, and `data.more` with `weight` or "
+            "`sampling_temperature` by where they come from: choose one"
+        )
+
+
+def _hearing(recipe: Recipe) -> Iterator[str]:
+    """Of what speaks beside the teacher: no label may be heard again."""
+    if recipe.teacher.wide and recipe.data.group:
+        yield (
+            "`teacher.wide` learns labels and answers each text by those of others, but does not know which rows "
+            "`data.group` holds together: leave out one of them"
+        )
+    if recipe.teacher.wide and recipe.student.augment:
+        yield (
+            "`teacher.wide` has learned the labels of the texts that `student.augment` changes, and would only "
+            "repeat them to the copies: leave out one of them"
+        )
+
+
+def _without_labels(recipe: Recipe) -> Iterator[str]:
+    """Of a start without labels: what is proven needs some that people gave."""
+    if recipe.teacher.zero_shot is None:
+        return
+    for key in ("validation", "test"):
+        if getattr(recipe.data, key) is None:
+            yield (
+                f"`teacher.zero_shot` labels the training texts, and nothing is proven on such labels: give "
+                f"`data.{key}`, a few hundred rows that people labelled"
+            )
+    if recipe.data.more is not None:
+        yield "`data.more` has labels, and with `teacher.zero_shot` none are learned: leave out one of them"
+    if recipe.student.searches:
+        yield (
+            "a goal (keep, max_latency_ms, max_mb) is judged on rows of train, which have no labels with "
+            "`teacher.zero_shot`: give the student a size or shape"
+        )
