@@ -142,12 +142,13 @@ class Climb:
     def _why_not(self, step: _Step, steps: Sequence[_Step], tried: Sequence[_Step], allowed: float) -> str:
         """Why a rung is left out, or nothing; the epochs that it has time for are noted."""
         rung, trained = step.rung, [other for other in tried if other.rung.trains]
-        if not rung.trains:
-            return ""
-        if not self._fits(rung) and any(self._fits(other.rung) for other in steps if other.rung.shape.layers):
+        # What is too large is made only where nothing smaller is there to be delivered.
+        smaller = [other for other in steps if other.rung.shape.layers and self._fits(other.rung)]
+        delivered = smaller if rung.trains else [one for one in self._tried.values() if one.within]
+        if delivered and not self._fits(rung):
             return f"its weights alone would take about {self.workshop.beginning.least_bytes(rung.shape) / 1e6:.1f} MB"
-        if not trained:
-            return ""  # the first tells how long the others take
+        if not rung.trains or not trained:
+            return ""  # the first that is trained tells how long the others take
         left, wanted = max(allowed - self._spent(tried), 0.0), stages.together(self._training(rung)).epochs
         needs = Estimate.by([self._took(other) for other in trained], step.learning)
         epochs = needs.epochs_in(left, wanted=wanted)

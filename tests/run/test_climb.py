@@ -290,6 +290,17 @@ def test_a_shape_that_cannot_fit_is_not_trained(reviews: Path, bert: Path, tmp_p
     assert "its weights alone would take" in verdicts["half"]
 
 
+def test_the_teacher_is_not_packed_where_it_is_too_large_and_something_fits(reviews: Path, tmp_path: Path) -> None:
+    """A linear bundle has about 0.5 MB; four layers that are 160 wide, and their embeddings, 1 MB in bytes."""
+    student = {"max_mb": 0.8, "control": False, "rungs": ["linear", "whole"], "vocabulary": "keep"}
+    larger = tiny_models.write_bert(tmp_path / "larger", width=160)
+    search = pipeline.run(recipe(reviews, larger, tmp_path / "run", student=student)).measurements.search
+    assert search is not None
+    verdicts = {tried.name: tried for tried in search.tried}
+    assert verdicts["linear"].taken
+    assert "its weights alone would take" in verdicts["whole"].verdict
+
+
 def test_a_goal_and_a_shape_contradict_each_other(reviews: Path, bert: Path, tmp_path: Path) -> None:
     for student in ({"keep": 0.9, "layers": 2}, {"max_mb": 5.0, "size": "tiny"}):
         with pytest.raises(RecipeError, match="either a goal"):
