@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import torch
 
-from tutelage import assistant, first_task, labelling, refuse, rewording
+from tutelage import assistant, first_task, labelling, refuse, rewording, sizes
 from tutelage import recipe as recipes
 from tutelage.artifacts.batch import plan
 from tutelage.artifacts.corpus import Corpus
@@ -89,6 +89,7 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
             growth.check(recipe.student, shape, teacher.model)
             ladder.check(recipe.student, teacher.model)
             between = assistant.check(recipe.student, teacher.model)
+            sizes.check(recipe, shape, teacher.model, between)
             refuse.other_tokens(recipe.student, teacher, corpus)
             rewording.refuse_unfit(recipe)
         choice = None

@@ -13,7 +13,6 @@ that and is faster: such cascades are judged on the same rows, and the fastest t
 
 from __future__ import annotations
 
-import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -95,17 +94,30 @@ class Climb:
             self._epochs = {tried.name: tried.epochs for tried in search.tried if tried.epochs}
         taken = next(tried.name for tried in search.tried if tried.taken)
         made = self._made.get(taken) or self._make(next(one for one in self._candidates() if one.name == taken))
+        if made.learned.kept.get("given_up") and not search.reached:
+            # It is delivered for want of a better one: then as good as it can be, and as long trained as its control.
+            self.workshop.progress.say(f"{taken}: given up before, and now trained to its end, for it is delivered")
+            made = self._to_its_end(self._rungs()[taken])
         return self._moved_in(made, taken), search
 
     def beside(self, search: Search) -> dict[str, Made]:
         """The rungs that cost a little less and a little more than the one that was taken; those not tried are made."""
-        taken = next(tried.name for tried in search.tried if tried.taken)
+        taken = next(tried.rung for tried in search.tried if tried.taken)
         costs: dict[str, list[float]] = self.workshop.folder.kept("search plan")["costs"]
         order = sorted(costs, key=costs.__getitem__)
-        place = next(at for at, name in enumerate(order) if name == re.split(" after |, ", taken)[0])
+        place = order.index(taken)
         places = {"smaller": place - 1, "larger": place + 1}
         rungs = self._rungs()
-        return {where: self._make(_Candidate(rungs[order[at]])) for where, at in places.items() if 0 <= at < len(order)}
+        return {where: self._to_its_end(rungs[order[at]]) for where, at in places.items() if 0 <= at < len(order)}
+
+    def _to_its_end(self, rung: Rung) -> Made:
+        """A rung that is not given up; one that was stays beside it, as it was judged."""
+        bench, place = self._bench(rung), self.workshop.folder.sizes / rung.name
+        if self.workshop.folder.kept(bench.learning).get("given_up"):
+            names = (f"{bench.learning}, to its end", f"{bench.compressing}, to its end")
+            bench = Bench(place / "student", place / "export", *names)
+        settings = self._training(rung)
+        return self.workshop.make(settings, rung.shape, bench, signals=self._signals, trains=rung.trains)
 
     def _fingerprint(self) -> str:
         """Changes with whatever could change the search, the machine included: it goes by measured speed."""

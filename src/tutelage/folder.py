@@ -137,13 +137,23 @@ class RunFolder:
         return None
 
     def finish(self, stage: str, fingerprint: str, *, started: float, **kept: Any) -> dict[str, Any]:
-        """Note that a stage is finished; `started` is of `time.monotonic()`."""
+        """Note that a stage is finished; `started` is of `time.monotonic()`.
+
+        A training counts with what it took in processes that were killed before: a search goes by that.
+        """
         records = self._records()
-        seconds = round(time.monotonic() - started, 2)
+        seconds = round(max(time.monotonic() - started, self.trained(stage) if kept.get("history") else 0.0), 2)
         records[stage] = {"fingerprint": fingerprint, "seconds": seconds, "kept": kept}
         storage.write_json(self._stages, records)
         shutil.rmtree(self.training / stage, ignore_errors=True)
         return kept
+
+    def trained(self, stage: str) -> float:
+        """Seconds that the training of a stage took, in this process and before, until the stage is finished."""
+        states = sorted((self.training / stage).rglob("step-*/state.json"))
+        # A training in stages keeps the checkpoints of each; of every one the newest counts.
+        last = {state.parent.parent: json.loads(state.read_text(encoding="utf-8")) for state in states}
+        return sum(float(state.get("seconds", 0.0)) for state in last.values())
 
     def candidates(self, count: int, *, epochs: bool = False) -> list[Path]:
         """Where so many teachers are made, of which one is taken; those of one model's epochs have their own place."""

@@ -31,7 +31,8 @@ from tutelage.data.prepare import prepare
 from tutelage.encoding import reading
 from tutelage.errors import Interrupted
 from tutelage.evaluate import machine
-from tutelage.folder import LOG, RunFolder
+from tutelage.folder import LABELS, LOG, RunFolder
+from tutelage.gather import STAGE
 from tutelage.labelling import Labelling
 from tutelage.made import Bench, Made
 from tutelage.progress import Logged, Progress, Silent
@@ -136,6 +137,8 @@ class _Story:
         corpus = Corpus.load(self.folder.corpus)
         if (asked := self.recipe.teacher.zero_shot) is not None:
             corpus = Labelling(self.recipe, asked, self.folder, corpus, self.progress).labelled()
+        else:
+            self.folder.forget(LABELS)
         for warning in corpus.health.get("warnings", []):
             self.progress.warn(warning)
         return corpus
@@ -143,7 +146,11 @@ class _Story:
     def _workshop(self, corpus: Corpus) -> Workshop:
         """The teacher, and everything else that students are made from."""
         school = School(self.recipe, self.folder, corpus, self.reading, self.progress, self._check(corpus))
-        name, teacher = school.teacher()
+        (name, teacher), student = school.teacher(), self.recipe.student
+        # What was decided for another recipe in the same folder is not told of this one.
+        for stage, asked in (("balance", student.balance == "auto"), (STAGE, student.augment or student.select)):
+            if not asked:
+                self.folder.forget(stage)
         voices = Choir(self.recipe, self.folder, corpus, teacher, name, self.progress).voices()
         threads = torch.get_num_threads()
         made = Workshop(self.recipe, self.folder, corpus, teacher, name, self.progress, threads, voices=voices)
@@ -169,8 +176,7 @@ class _Story:
         matching.check(settings, shape, teacher.model)
         growth.check(settings, shape, teacher.model)
         ladder.check(settings, teacher.model)
-        assistant.check(settings, teacher.model)
-        sizes.check(self.recipe, shape, teacher.model)
+        sizes.check(self.recipe, shape, teacher.model, assistant.check(settings, teacher.model))
         return shape
 
     def _student(self, workshop: Workshop) -> Made:

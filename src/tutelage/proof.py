@@ -104,7 +104,7 @@ def prove(cast: Cast, facts: dict[str, Any], progress: Logged) -> Measurements:
         machine=facts,
         choices=cast.folder.choices(),
         times=cast.folder.times(),
-        history=cast.folder.histories(),
+        history={part: history for part, history in cast.folder.histories().items() if part in players},
         warnings=progress.warnings,
         search=cast.search,
         others=others,

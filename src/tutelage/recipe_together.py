@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def misfits(recipe: Recipe) -> list[str]:
     """What is wrong between parts that are sound by themselves; empty where nothing is."""
-    return [*_reading(recipe), *_hearing(recipe), *_without_labels(recipe)]
+    return [*_reading(recipe), *_hearing(recipe), *_levels(recipe), *_without_labels(recipe)]
 
 
 def _reading(recipe: Recipe) -> Iterator[str]:
@@ -48,6 +48,17 @@ def _hearing(recipe: Recipe) -> Iterator[str]:
         yield (
             "`teacher.wide` has learned the labels of the texts that `student.augment` changes, and would only "
             "repeat them to the copies: leave out one of them"
+        )
+
+
+def _levels(recipe: Recipe) -> Iterator[str]:
+    """Of a cascade's third level: only a search for a share to keep has students to put there."""
+    if recipe.compress.cascade_levels > 2 and (
+        recipe.student.keep is None or recipe.compress.cascade != "auto" or recipe.student.wide is False
+    ):
+        yield (
+            "`compress.cascade_levels: 3` would do nothing: it needs a search for a share (`student.keep`), "
+            "`compress.cascade: auto`, and a wide part (`student.wide`); give them, or leave it out"
         )
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from tutelage.artifacts.measurements import Search
 from tutelage.climb import Climb
+from tutelage.errors import ModelError
 from tutelage.made import Bench, Made
-from tutelage.recipe import Recipe
+from tutelage.recipe import Recipe, StudentRecipe
 from tutelage.student import build, ladder, matching
 from tutelage.student.build import Shape
 from tutelage.student.ladder import Rung
@@ -24,11 +25,29 @@ class Neighbour:
     made: Made
 
 
-def check(recipe: Recipe, shape: Shape, teacher: Any) -> None:
-    """Raise `ModelError` when a neighbour of the shape asked for cannot follow this model as the recipe asks."""
+def check(recipe: Recipe, shape: Shape, teacher: Any, between: Shape | None) -> None:
+    """Raise `ModelError` when a neighbour of the shape asked for cannot follow this model as the recipe asks.
+
+    `between` is the shape of an assistant, whom students then follow, or None.
+    """
     if recipe.evaluate.neighbours and not recipe.student.searches:
         for rung in ladder.beside(shape, build.shape_of(teacher.config)):
-            matching.check(ladder.settings_for(rung, recipe.student), rung.shape, teacher)
+            settings = ladder.settings_for(rung, recipe.student)
+            matching.check(settings, rung.shape, teacher)
+            if between is not None:
+                _check_between(settings, rung, between)
+
+
+def _check_between(settings: StudentRecipe, rung: Rung, assistant: Shape) -> None:
+    try:
+        matching.plan(settings, rung.shape, assistant)
+    except ModelError as error:
+        raise ModelError(
+            f"`evaluate.neighbours` makes a student of {rung.shape.layers} layers, one size {rung.name}, and "
+            f"`student.assistant` has {assistant.layers}: {error.given}",
+            expected=error.expected,
+            cure="take `student.layer_map: uniform`, a larger assistant, or leave out `evaluate.neighbours`",
+        ) from error
 
 
 def hear(workshop: Workshop, shape: Shape) -> None:

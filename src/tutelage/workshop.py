@@ -246,7 +246,8 @@ class Workshop:
             ).history
         else:
             supervised.finish(student, self.corpus["validation"])
-        training, given_up = time.monotonic() - begun, hope is not None and hope.lost(history)
+        training = max(time.monotonic() - begun, self.folder.trained(bench.learning))
+        given_up = hope is not None and hope.lost(history)
         student, choice = widen.widen(
             student,
             transfer.tokens,

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
-from tiny_bundle import WORDS, graph, sentences, tokenizer, write_tiny
+from tiny_bundle import SPECIAL, WORDS, graph, sentences, tokenizer, write_tiny
 from tutelage.bundle.limits import Limits
 from tutelage.bundle.predict import Bundle, batches, load, pad
 from tutelage.errors import UserError
@@ -62,6 +63,25 @@ def test_windows_of_one_text_are_averaged(tmp_path: Path) -> None:
     windows = [WORDS[start : start + 6] for start in range(0, len(WORDS) - 2, 4)]
     expected = by_hand([" ".join(window) for window in windows]).mean(0)
     assert np.allclose(bundle.outputs(["dull", text])[1], expected, atol=1e-5)
+
+
+def test_a_text_in_windows_is_of_the_last_level_that_one_of_them_needed(tmp_path: Path) -> None:
+    """A cascade may be chosen on rows of one window each, and answer longer ones later."""
+    model, last = graph(), len(SPECIAL + WORDS) - 1
+    model.graph.initializer.append(helper.make_tensor("so", TensorProto.INT64, [], [last]))
+    model.graph.node.extend(
+        [
+            helper.make_node("Equal", ["input_ids", "so"], ["is_so"]),
+            helper.make_node("Cast", ["is_so"], ["counted"], to=TensorProto.INT64),
+            helper.make_node("ReduceMax", ["counted", "time"], ["level"], keepdims=0),
+        ]
+    )
+    model.graph.output.append(helper.make_tensor_value_info("level", TensorProto.INT64, ["B"]))
+    limits = Limits(max_tokens=8, long_text="window", stride=2)
+    bundle = load(write_tiny(tmp_path / "bundle", limits=limits, model=model))
+    found = bundle.levels(["so", " ".join(WORDS), " ".join(WORDS[:-1]), "dull"])
+    assert found is not None
+    assert found.tolist() == [1, 1, 0, 0]
 
 
 @pytest.mark.parametrize("special", [True, False])

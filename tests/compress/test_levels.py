@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import tiny_models
+from tutelage import recipe as recipes
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.wide import Wide
 from tutelage.compress import cascade
@@ -19,6 +20,7 @@ from tutelage.compress.compare import Judge
 from tutelage.compress.export import export
 from tutelage.compress.run import outputs, session
 from tutelage.encoding import Reading
+from tutelage.errors import RecipeError
 from tutelage.recipe import CompressRecipe
 from tutelage.tasks import TextClassification
 from tutelage.teacher import load
@@ -133,3 +135,14 @@ def test_a_search_may_choose_it_where_it_is_faster(three: Three, monkeypatch: py
     assert file.name == "chosen.onnx"
     assert "a cheaper student for" in choice.taken
     assert choice.figures["share_answered_second"] > 0
+
+
+@pytest.mark.parametrize(
+    ("student", "cascade"),
+    [({}, "auto"), ({"max_mb": 5.0}, "auto"), ({"keep": 0.9, "wide": False}, "auto"), ({"keep": 0.9}, True)],
+)
+def test_a_third_level_that_nobody_could_stand_on_is_refused(student: dict[str, Any], cascade: object) -> None:
+    value = {"task": "text-classification", "data": {"train": "x.csv"}, "output": "out"}
+    with pytest.raises(RecipeError, match=r"`compress\.cascade_levels: 3` would do nothing"):
+        recipes.load({**value, "student": student, "compress": {"cascade": cascade, "cascade_levels": 3}})
+    recipes.load({**value, "student": {"keep": 0.9}, "compress": {"cascade_levels": 3}})

@@ -90,6 +90,7 @@ def test_a_search_has_tried_other_sizes_already(classification: Any) -> None:
         tried("one", 4000.0, 0.93),
         tried("two", 3000.0, 0.95),
         tried("half", 2000.0, 0.98),
+        tried("half after two, cascade 0.01", 2400.0, 0.98),
         tried("half, cascade 0.01", 2500.0, 0.975, taken=True),
         tried("whole", 500.0, 1.0),
         {"name": "other", "verdict": "not tried"},
@@ -101,7 +102,10 @@ def test_a_search_has_tried_other_sizes_already(classification: Any) -> None:
     assert down.startswith("One size down (two) kept 95.0 %")
     assert "kept aside" in where
     assert sizes.rows(measurements) == []
-    search["tried"] = [rungs[3]]
+    search["tried"] = [{**rungs[1], "given_up_after": 2}, rungs[4]]
+    given_up = Measurements.model_validate({**classification(), "search": search})
+    assert plain(sizes.sentences(given_up)[0]).startswith("One size down (two, given up early) kept 95.0 %")
+    search["tried"] = [rungs[4]]
     assert sizes.sentences(Measurements.model_validate({**classification(), "search": search})) == []
 
 

@@ -216,13 +216,20 @@ def test_a_rung_that_is_hopelessly_behind_is_given_up_and_found_again(
     reviews: Path, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hope, "_MARGIN", -9.0)
+    monkeypatch.setattr(Judge, "_verdict", lambda *_: (True, False, "not enough"))
     student = {"keep": 0.9, "control": False, "epochs": 3, "patience": None, "rungs": ["one"]}
     given = recipe(reviews, bert, tmp_path / "run", student=student)
-    search = pipeline.run(given).measurements.search
+    run = pipeline.run(given)
+    search = run.measurements.search
     assert search is not None
     one = search.tried[0]
     assert (one.name, one.given_up_after, one.epochs) == ("one", 2, None)
     assert one.retention is not None
+    # Delivered for want of a better one, it is not the one that was cut short.
+    assert [int(epoch["epoch"]) for epoch in run.measurements.history["student"]] == [1, 2, 3]
+    assert "trained to its end after it was judged" in (run.path / "report.html").read_text()
+    judged = tmp_path / "run" / ".tutelage" / "search" / "one" / "student" / "model.safetensors"
+    assert judged.read_bytes() != (run.path / "student" / "model.safetensors").read_bytes()
     listener = Listener()
     (tmp_path / "run" / "measurements.json").unlink()
     assert pipeline.run(given, resume=True, progress=listener).measurements.search == search

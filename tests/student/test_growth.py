@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tutelage.student import build, distil, growth, initialise, matching
 from tutelage.student.build import Shape
 from tutelage.tasks import TextClassification
 from tutelage.teacher import load, signals
+from tutelage.teacher.strategies import mean_layer
 from tutelage.training import loop
 
 REVIEWS = tiny_models.reviews()[::10]
@@ -126,6 +128,33 @@ def test_decoders_and_others_have_a_stack_too(kind: str, tmp_path: Path) -> None
         again = model(input_ids=ids, output_hidden_states=True)
     assert torch.equal(again.logits, before)
     assert len(again.hidden_states) == 4
+
+
+@pytest.mark.parametrize("new", ["teacher", "copy"])
+def test_the_layer_that_averages_stays_on_top(new: str, bert: Path, tmp_path: Path) -> None:
+    """It is never taken away, never made a copy, and a student of which it is half has nothing to put on."""
+    averaging = load.load(str(bert), CLASSES, Reading(48))[0]
+    mean_layer.add(averaging.model)
+    given = settings(new, epochs=2)
+    shape = build.choose(given, averaging.model.config)
+    assert (shape.layers, shape.averages) == (1, True)
+    growth.check(given, shape, averaging.model)  # asked again when the teacher is there
+    assert len(growth.steps(given, shape.layers)) == 1
+    two, words = dataclasses.replace(shape, layers=2), vocabulary.trim(averaging.tokenizer, [averaging.tokenize(TEXTS)])
+    student = initialise.create(averaging, two, tokenizer=words.tokenizer, kept=words.kept, seed=0)
+    with growth.lower(student.model, 1):
+        lowered = student.model.bert.encoder.layer
+        assert len(lowered) == student.model.config.num_hidden_layers == 2
+        assert not lowered[1].attention.self.query.weight.any()
+    plan = matching.plan(given, two, build.shape_of(averaging.model.config))
+    recorded = told(averaging, plan, tmp_path / "signals")
+    transfer = distil.transfer_set(student, [ROWS], recorded)
+    student.model.bert.encoder.layer[2].requires_grad_(False)
+    state = distil.distil(
+        student, transfer, recorded, ROWS, given, seed=0, folder=tmp_path / "t", progress=Silent(), plan=plan
+    )
+    assert [epoch["stage"] for epoch in state.history] == [1, 2]
+    assert not student.model.bert.encoder.layer[2].attention.self.query.weight.any()
 
 
 def test_new_layers_may_be_copies(teacher: Network) -> None:

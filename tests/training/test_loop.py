@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,8 +19,9 @@ from torch import nn
 
 from tiny_training import Killed, Y, accuracy, fit, killed_at, loss, model, same, settings, work
 from tutelage.errors import TrainingError
+from tutelage.folder import RunFolder
 from tutelage.progress import Silent
-from tutelage.training import checkpoint
+from tutelage.training import checkpoint, loop
 from tutelage.training.loop import train
 
 
@@ -113,6 +117,23 @@ def test_a_loss_is_told_how_much_is_done_whatever_the_interruptions(tmp_path: Pa
         fit(tmp_path, work(loss=killed_at(5, noting)), checkpoint_minutes=1e-9)
     fit(tmp_path, work(loss=noting), checkpoint_minutes=1e-9)
     assert told == [step / 12 for step in range(12)]  # 3 epochs of 4 batches
+
+
+def test_a_training_counts_with_what_it_took_before_it_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search may take so many times as long as the teacher's training, however often that was interrupted."""
+    clock, run = itertools.count(step=10.0), RunFolder(tmp_path)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with pytest.raises(Killed):
+        fit(run.training / "teacher", work(loss=killed_at(9, loss)), checkpoint_minutes=1e-9)
+    before = run.trained("teacher")
+    assert before > 0
+    _, state = fit(run.training / "teacher", checkpoint_minutes=1e-9)
+    assert run.trained("teacher") == state.seconds > before + 10
+    run.finish("teacher", "name", started=time.monotonic(), history=state.history)
+    assert run.times()["teacher"] == state.seconds
+    assert run.trained("teacher") == 0
 
 
 def test_memory_that_does_not_suffice_for_one_row_is_an_error(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -134,6 +135,11 @@ class Tried(_Part):
     keeps: bool = Field(False, description="whether it surely keeps enough")
     verdict: str = ""
     taken: bool = False
+
+    @property
+    def rung(self) -> str:
+        """Which student of the ladder it is, whatever answers before it."""
+        return re.split(" after |, cascade ", self.name)[0]
 
 
 class Search(_Part):

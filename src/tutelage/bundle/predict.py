@@ -81,16 +81,18 @@ class Bundle:
         return np.concatenate(blocks) if blocks else np.empty((0, self.task.width), dtype=np.float32)
 
     def levels(self, texts: Sequence[str]) -> NDArray[np.int64] | None:
-        """Which level of a cascade answers each text (N,), from 0; None where the graph has one level only."""
+        """Which level of a cascade answers each text (N,), from 0; None where the graph has one level only.
+
+        Of a text in windows it is the last that any of them needed.
+        """
         _must_be_texts(texts)
         if LEVEL not in {value.name for value in self._session.get_outputs()}:
             return None
-        found = np.empty(len(texts), dtype=np.int64)
+        found = np.zeros(len(texts), dtype=np.int64)
         for start in range(0, len(texts), _BLOCK):
-            # A graph with levels reads each text once: no windows.
-            sequences, _ = self._encoded(texts[start : start + _BLOCK])
+            sequences, owner = self._encoded(texts[start : start + _BLOCK])
             for rows, feed in self._fed(sequences, BATCH_TOKENS):
-                found[start + np.asarray(rows)] = self._session.run([LEVEL], feed)[0]
+                np.maximum.at(found, start + owner[rows], self._session.run([LEVEL], feed)[0])
         return found
 
     def clean(self, text: str) -> str:

@@ -50,7 +50,9 @@ def sentence(measurements: Measurements) -> str:
     best = "the best" if search.keep is None else "the first on a ladder, from the fastest shape up,"
     wanted = f"The student was found for a goal: {best} that {goal(search)}."
     if not search.reached:
-        wanted = f"No student was found for the goal: one that {goal(search)}. The best one was taken."
+        cut = any(tried.taken and tried.given_up_after for tried in search.tried)
+        ended = ", and trained to its end after it was judged" if cut else ""
+        wanted = f"No student was found for the goal: one that {goal(search)}. The best one was taken{ended}."
     took = f" Making them took {number.seconds(search.seconds)} of {number.seconds(search.allowed_seconds)} allowed."
     return f"{wanted}{took if search.seconds is not None and search.allowed_seconds is not None else ''}"
 

@@ -88,7 +88,7 @@ def _searched(measurements: Measurements) -> list[str]:
     if search is None or taken is None or not taken.rows_per_second or not _known(taken):
         return []
     # Cascades of the same rung are no other size.
-    others = [one for one in search.tried if _known(one) and one.rows_per_second and _rung(one) != _rung(taken)]
+    others = [one for one in search.tried if _known(one) and one.rows_per_second and one.rung != taken.rung]
     slower = [one for one in others if (one.rows_per_second or 0) < taken.rows_per_second]
     faster = [one for one in others if (one.rows_per_second or 0) > taken.rows_per_second]
     up = max(slower, key=lambda one: one.rows_per_second or 0, default=None)
@@ -97,14 +97,11 @@ def _searched(measurements: Measurements) -> list[str]:
     for way, one in (("up", up), ("down", down)):
         if one is not None:
             speed = number.times((one.rows_per_second or 0) / taken.rows_per_second)
-            found.append(f"One size {way} ({one.name}) kept {_kept(one)} at {speed} the speed.")
+            name = f"{one.name}, given up early" if one.given_up_after else one.name
+            found.append(f"One size {way} ({name}) kept {_kept(one)} at {speed} the speed.")
     if not found:
         return []
     return [*found, f"That is on rows kept aside, where the student kept {_kept(taken)}."]
-
-
-def _rung(tried: Tried) -> str:
-    return tried.name.partition(",")[0]
 
 
 def _known(tried: Tried) -> bool:

@@ -32,7 +32,7 @@ from tutelage.artifacts.tokens import Tokens, join
 from tutelage.errors import ModelError
 from tutelage.progress import Progress
 from tutelage.recipe import StudentRecipe
-from tutelage.student import curriculum, decline, following, growth, losses, matching, weighting
+from tutelage.student import build, curriculum, decline, following, growth, losses, matching, weighting
 from tutelage.student.growth import Step
 from tutelage.student.learner import Learner, Told
 from tutelage.student.losses import HIDDEN_LOSSES
@@ -158,7 +158,7 @@ def distil(
     name = supervised.fingerprint(student, settings, seed, transfer.name, validation.fingerprint)
     # Everything else follows from where the training starts, a later stage's start too.
     lesson = _Lesson(student, learner, transfer, signals, validation, plan, seed, progress)
-    steps = growth.steps(settings, int(student.model.config.num_hidden_layers))
+    steps = growth.steps(settings, build.shape_of(student.model.config).layers)
     if settings.stages is None and len(steps) == 1:
         name = storage.fingerprint_of(name, vars(hope)) if hope else name
         state = replace(lesson, hope=hope).learn(steps[0], name, folder, "Distilling the student")

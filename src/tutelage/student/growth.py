@@ -7,6 +7,9 @@ new layer begins as what was taken of the teacher for its place, or as a copy of
 All steps together have as many epochs as the recipe says, the later steps one more where they do not come out even;
 where there are fewer epochs than layers to add, several are added at once. Every step is a training of its own, as in
 `stages.py`, that begins where the one before ended. A step over few layers takes less time.
+
+The layer that takes the mean of all tokens, where a teacher handed one down, is on top in every step: the head has
+never read anything else.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from tutelage.artifacts.averaging import averages
 from tutelage.errors import ModelError
 from tutelage.recipe import StudentRecipe
 from tutelage.student import build, stages
@@ -33,7 +37,7 @@ class Step(NamedTuple):
 
 
 def steps(settings: StudentRecipe, layers: int) -> list[Step]:
-    """The parts of the training of a student with so many layers; without stages and growth there is one."""
+    """The parts of the training of a student of a shape with so many `layers`; without stages and growth one."""
     if settings.growth is None:
         return [Step(stage) for stage in stages.of(settings)]
     plain, start = settings.model_copy(update={"growth": None}), min(settings.growth.start, layers)
@@ -49,14 +53,15 @@ def steps(settings: StudentRecipe, layers: int) -> list[Step]:
 
 @contextmanager
 def lower(model: Any, layers: int | None) -> Iterator[None]:
-    """Within the context a model has its lowest layers only; None leaves it as it is."""
+    """Within the context a model has its lowest layers only, and one that averages; None leaves it as it is."""
     if layers is None:
         yield
         return
     owner, name, whole = _stack(model)
     _show_every_layer(model)
-    setattr(owner, name, nn.ModuleList(whole[:layers]))
-    model.config.num_hidden_layers = layers
+    left = nn.ModuleList([*whole[:layers], *whole[len(whole) - averages(model.config) :]])
+    setattr(owner, name, left)
+    model.config.num_hidden_layers = len(left)
     try:
         yield
     finally:
@@ -85,7 +90,9 @@ def check(settings: StudentRecipe, shape: Shape, teacher: Any) -> None:
     growth = settings.growth
     if growth is None:
         return
-    if not settings.searches and shape.layers <= growth.start:
+    # A teacher that came to read the mean hands a layer down in place of one that was counted before it was trained:
+    # such a student may have nothing left to put on, and learns as always.
+    if not settings.searches and shape.layers + shape.averages <= growth.start:
         raise ModelError(
             f"`student.growth` begins with {growth.start} layers, and the student has {shape.layers}",
             expected="more layers than it begins with",

@@ -44,6 +44,8 @@ class State:
     running: list[float] = field(default_factory=lambda: [0.0, 0.0])
     """Sum of losses and number of targets so far in this epoch."""
     history: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = field(default=0.0, compare=False)
+    """What the training took, in all processes that worked on it."""
 
 
 def save(

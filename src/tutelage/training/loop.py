@@ -124,6 +124,7 @@ class _Training:
         self.state, warnings = checkpoint.resume(
             folder, work.fingerprint, self.bare, optimizer, restore=self.regime.restore
         )
+        self.began = time.monotonic() - self.state.seconds
         self.plain_optimizer = optimizer
         self.skipped_in_a_row = 0
         for warning in warnings:
@@ -276,6 +277,7 @@ class _Training:
     def _save(self) -> None:
         if self.accelerator.is_main_process:
             more = self.regime.state()
+            self.state.seconds = round(time.monotonic() - self.began, 2)
             checkpoint.save(self.folder, self.state, self.bare, self.plain_optimizer, more=more)
 
     def _note(self) -> str:
