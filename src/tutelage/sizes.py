@@ -7,6 +7,7 @@ from typing import Any
 
 from tutelage.artifacts.measurements import Search
 from tutelage.climb import Climb
+from tutelage.errors import ModelError
 from tutelage.made import Bench, Made
 from tutelage.recipe import Recipe
 from tutelage.student import build, ladder, matching
@@ -24,11 +25,20 @@ class Neighbour:
     made: Made
 
 
-def check(recipe: Recipe, shape: Shape, teacher: Any) -> None:
-    """Raise `ModelError` when a neighbour of the shape asked for cannot follow this model as the recipe asks."""
-    if recipe.evaluate.neighbours and not recipe.student.searches:
-        for rung in ladder.beside(shape, build.shape_of(teacher.config)):
-            matching.check(ladder.settings_for(rung, recipe.student), rung.shape, teacher)
+def check(recipe: Recipe, shape: Shape, teacher: Any, assistant: Shape | None) -> None:
+    """Raise `ModelError` when a neighbour of the shape asked for cannot follow this model as the recipe asks, or not
+    the assistant, if there is to be one."""
+    if recipe.student.searches or not recipe.evaluate.neighbours:
+        return
+    for rung in ladder.beside(shape, build.shape_of(teacher.config)):
+        settings = ladder.settings_for(rung, recipe.student)
+        try:
+            matching.check(settings, rung.shape, teacher)
+            if assistant is not None:
+                matching.plan(settings, rung.shape, assistant)
+        except ModelError as error:
+            given = f"of the student one size {rung.name} (`evaluate.neighbours`): {error.given}"
+            raise ModelError(given, expected=error.expected, cure=error.cure) from error
 
 
 def hear(workshop: Workshop, shape: Shape) -> None:

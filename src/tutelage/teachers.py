@@ -188,17 +188,18 @@ class School:
             return network, fitted, []
         del network
         known = self._first.learn(settings.model, stage)
-        task = self.corpus.task
-        network, fitted = load.load(
-            str(known.place), task, self.reading, seed=self.recipe.seed, new_head=not known.same(task)
-        )
+        place, new_head = str(known.place), not self._first.same
+        network, fitted = load.load(place, self.corpus.task, self.reading, seed=self.recipe.seed, new_head=new_head)
         return network, fitted, [known.choice]
 
     def _start(self, settings: TeacherRecipe) -> tuple[Network, bool]:
         network, fitted = load.load(settings.model, self.corpus.task, self.reading, seed=self.recipe.seed)
-        self.check(network)
         if settings.first is not None or fine_tune.trains(network, settings, fitted=fitted):
             strategies.refuse_impossible(network.model, settings)
+            # Students are made from the layers that it will have.
+            kept = fitted if self._first is None else self._first.same
+            strategies.average(network.model, settings, fitted=kept)
+        self.check(network)
         return network, fitted
 
     def _best(self, several: list[TeacherRecipe]) -> str:
