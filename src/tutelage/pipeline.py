@@ -31,7 +31,7 @@ from tutelage.data.prepare import prepare
 from tutelage.encoding import reading
 from tutelage.errors import Interrupted
 from tutelage.evaluate import machine
-from tutelage.folder import LOG, RunFolder
+from tutelage.folder import LABELS, LOG, RunFolder
 from tutelage.labelling import Labelling
 from tutelage.made import Bench, Made
 from tutelage.progress import Logged, Progress, Silent
@@ -134,6 +134,8 @@ class _Story:
         corpus = Corpus.load(self.folder.corpus)
         if (asked := self.recipe.teacher.zero_shot) is not None:
             corpus = Labelling(self.recipe, asked, self.folder, corpus, self.progress).labelled()
+        else:
+            self.folder.forget(LABELS)
         for warning in corpus.health.get("warnings", []):
             self.progress.warn(warning)
         return corpus
@@ -143,6 +145,8 @@ class _Story:
         school = School(self.recipe, self.folder, corpus, self.reading, self.progress, self._check(corpus))
         name, teacher = school.teacher()
         voices = Choir(self.recipe, self.folder, corpus, teacher, name, self.progress).voices()
+        if self.recipe.student.balance == "given":
+            self.folder.forget(Bench.balancing)
         threads = torch.get_num_threads()
         made = Workshop(self.recipe, self.folder, corpus, teacher, name, self.progress, threads, voices=voices)
         return assistant.follow(made)

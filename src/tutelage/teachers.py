@@ -164,7 +164,7 @@ class School:
         place = load.identity(settings.model)
         # Without a first task or copies it has the name that it had before there were any.
         more: list[Any] = [self._first.name(settings.model)] if self._first else []
-        more += [rewording.identity(settings.augment)] if settings.augment else []
+        more += [rewording.identity(settings.augment, key="teacher.augment")] if settings.augment else []
         return storage.fingerprint_of(
             self.corpus.fingerprint,
             settings.identity(),

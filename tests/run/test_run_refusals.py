@@ -108,6 +108,16 @@ def test_a_neighbour_that_cannot_be_is_refused_before_the_teacher_is_trained(
     assert not (tmp_path / "run" / "teacher").exists()
 
 
+@pytest.mark.parametrize("who", ["teacher", "student"])
+def test_a_model_of_copies_that_is_not_there_is_named_by_its_key(
+    who: str, reviews: Path, bert: Path, tmp_path: Path
+) -> None:
+    augment = {"augment": {"ways": "mask", "masked_model": "./nowhere"}}
+    given = tiny_recipe.recipe(reviews, bert, tmp_path / "run", **{who: augment})
+    refused(ModelError, f"`{who}.augment.masked_model`", given)
+    assert not (tmp_path / "run" / "teacher").exists()
+
+
 def test_windows_leave_nothing_behind_where_tokens_are_matched(reviews: Path, bert: Path, tmp_path: Path) -> None:
     given = tiny_recipe.recipe(reviews, bert, tmp_path / "run", student={"relations": 1}, data={"long_text": "window"})
     refused(RecipeError, "reads a text more than once", given)

@@ -178,6 +178,16 @@ def test_what_an_assistant_will_take_is_reckoned(reviews: Path, bert: Path, tmp_
     assert "assistant" in time
 
 
+def test_what_was_chosen_for_another_recipe_is_not_told_of_this_one(reviews: Path, bert: Path, tmp_path: Path) -> None:
+    given = recipe(reviews, bert, tmp_path / "run", teacher={"epochs": 1})
+    folder = RunFolder.claim(load(given), resume=False)
+    for stage in ("labels", "texts", "balance"):
+        folder.finish(stage, "another recipe", started=time.monotonic(), choices=[{"what": stage}])
+    shop = workshop(given)
+    assert len(shop.splits) == 1
+    assert shop.folder.choices() == []
+
+
 @pytest.mark.parametrize("assistant", [{"layers": 4, "feed_forward": 64}, {"layers": 1}])
 def test_an_assistant_stands_in_between(reviews: Path, bert: Path, tmp_path: Path, assistant: dict[str, int]) -> None:
     given = recipe(reviews, bert, tmp_path / "run", student={"size": "small", "assistant": assistant})
