@@ -95,13 +95,14 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
                 strategies.average(teacher.model, settings, fitted=fitted)
             refuse.impossible(recipe, teacher, corpus)
         recipe = recipe.model_copy(update={"teacher": settings})
-        shape, between = refuse.shape(recipe, teacher.model), assistant.check(recipe.student, teacher.model)
         with shown.bar("Trying a few steps", 2) as bar:
             tokens = teacher.tokenize(corpus["train"].texts())
             seconds = {"labels": before, "first task": _first_seconds(recipe, first, teacher) if first else 0.0}
             with _ready(teacher, recipe, corpus, fitted=fitted, trains=trains):
                 costs = [_cost(teacher, tokens, recipe.teacher)]
             bar.advance()
+            # Adapters have widened it.
+            shape, between = refuse.shape(recipe, teacher.model), assistant.check(recipe.student, teacher.model)
             student, kept = _student(corpus, teacher, shape, recipe)
             costs.append(_cost(student, tokens_of(student, corpus), recipe.student))
             if between is not None:

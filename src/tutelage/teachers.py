@@ -325,12 +325,12 @@ def choose(candidates: list[Candidate], metric: str) -> tuple[int, dict[str, Any
 def foremost(candidates: list[Candidate], metric: str) -> tuple[int, dict[str, Any]]:
     """Which of several that speak together gives its layers and is what students are measured by, and why."""
     best = min(range(len(candidates)), key=lambda number: float(candidates[number].own.mean()))
-    told = [f"{one.model} {one.own.mean():.4f} ({metric.lower()} {one.score:.4f})" for one in candidates]
+    told = ", ".join(f"{one.model} {one.own.mean():.4f} ({metric.lower()} {one.score:.4f})" for one in candidates)
+    several = "students hear all; its layers, and what is kept, are those of the one with the least validation loss: "
     return best, {
         "what": "teacher",
         "taken": candidates[best].model,
-        "why": "students hear all; its layers, and what is kept, are those of the one with the least validation loss: "
-        + ", ".join(told),
+        "why": (several if len(candidates) > 1 else "there is no other; validation loss: ") + told,
         "figures": {
             "own": [float(one.own.mean()) for one in candidates],
             "score": [one.score for one in candidates],

@@ -37,6 +37,12 @@ def test_what_counts_is_what_was_taught() -> None:
     assert choice["figures"]["taught"] == pytest.approx([0.6, 0.4, 0.5])
 
 
+def test_of_one_alone_nothing_is_said_of_others() -> None:
+    best, choice = choose([candidate("a", 0.6, 0.95)], "Accuracy")
+    assert best == 0
+    assert choice["why"] == "there is no other; validation loss: a 0.5000 (accuracy 0.9500)"
+
+
 @pytest.fixture
 def other(tmp_path: Path, bert: Path, reviews: Path) -> Path:
     """A teacher for the same labels that has learned them the wrong way round."""
