@@ -230,11 +230,9 @@ class School:
         before = self.folder.kept(stage)
         chosen = self.folder.kept(f"{CHOOSING}{stage}").get("choices", [])
         choices = [choice, *chosen, *before.pop("choices", [])]
-        # A search goes by what making this teacher took.
-        began -= self.folder.times()[stage]
         names = [one.title for one in made]
         seals = _seals([one.place for one in made])
-        more = {**before, "choices": choices, "names": names, "best": best, "seals": seals}
+        more = {**before, "choices": choices, "names": names, "best": best, "seals": seals, "made_in": stage}
         self.folder.finish("teacher", name, started=began, **more)
         return name
 
