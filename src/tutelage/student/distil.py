@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tutelage import storage
+from tutelage.artifacts.averaging import averages
 from tutelage.artifacts.corpus import Split
 from tutelage.artifacts.mixture import Mixture
 from tutelage.artifacts.network import Network
@@ -158,7 +159,7 @@ def distil(
     name = supervised.fingerprint(student, settings, seed, transfer.name, validation.fingerprint)
     # Everything else follows from where the training starts, a later stage's start too.
     lesson = _Lesson(student, learner, transfer, signals, validation, plan, seed, progress)
-    steps = growth.steps(settings, int(student.model.config.num_hidden_layers))
+    steps = growth.steps(settings, int(student.model.config.num_hidden_layers) - averages(student.model.config))
     if settings.stages is None and len(steps) == 1:
         name = storage.fingerprint_of(name, vars(hope)) if hope else name
         state = replace(lesson, hope=hope).learn(steps[0], name, folder, "Distilling the student")

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from tutelage.artifacts.averaging import averages
 from tutelage.errors import ModelError
 from tutelage.recipe import StudentRecipe
 from tutelage.student import build, stages
@@ -33,7 +34,8 @@ class Step(NamedTuple):
 
 
 def steps(settings: StudentRecipe, layers: int) -> list[Step]:
-    """The parts of the training of a student with so many layers; without stages and growth there is one."""
+    """The parts of the training of a student with so many layers, one that averages not counted; without stages and
+    growth there is one."""
     if settings.growth is None:
         return [Step(stage) for stage in stages.of(settings)]
     plain, start = settings.model_copy(update={"growth": None}), min(settings.growth.start, layers)
@@ -49,14 +51,18 @@ def steps(settings: StudentRecipe, layers: int) -> list[Step]:
 
 @contextmanager
 def lower(model: Any, layers: int | None) -> Iterator[None]:
-    """Within the context a model has its lowest layers only; None leaves it as it is."""
+    """Within the context a model has its lowest layers only; None leaves it as it is.
+
+    A layer that averages tokens for the head is none of those, and stays on top.
+    """
     if layers is None:
         yield
         return
     owner, name, whole = _stack(model)
     _show_every_layer(model)
-    setattr(owner, name, nn.ModuleList(whole[:layers]))
-    model.config.num_hidden_layers = layers
+    top = [whole[-1]] if averages(model.config) else []
+    setattr(owner, name, nn.ModuleList([*whole[:layers], *top]))
+    model.config.num_hidden_layers = layers + len(top)
     try:
         yield
     finally:
