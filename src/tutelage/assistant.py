@@ -62,6 +62,8 @@ def follow(workshop: Workshop) -> Workshop:
         for stage in (JUDGED, BALANCING):
             workshop.folder.forget(stage)
         return workshop
+    if student.balance == "given":
+        workshop.folder.forget(BALANCING)
     place = workshop.folder.assistant
     bench = Bench(place / "student", place / "export", ASSISTANT, f"compress {ASSISTANT}", BALANCING)
     learned = workshop.learn(settings_of(student), shape, bench)

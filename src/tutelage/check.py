@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import torch
 
-from tutelage import assistant, first_task, labelling, refuse, rewording, sizes
+from tutelage import assistant, first_task, labelling, refuse
 from tutelage import recipe as recipes
 from tutelage.artifacts.batch import plan
 from tutelage.artifacts.corpus import Corpus
@@ -29,7 +29,7 @@ from tutelage.folder import RunFolder
 from tutelage.progress import Progress, Silent
 from tutelage.recipe import Recipe
 from tutelage.recipe_training import TrainingRecipe
-from tutelage.student import build, growth, initialise, ladder, matching, stages
+from tutelage.student import build, growth, initialise, matching, stages
 from tutelage.student.build import Shape
 from tutelage.tasks import TASKS
 from tutelage.teacher import fine_tune, load, strategies
@@ -81,29 +81,28 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
         read = reading(recipe.data.max_tokens, recipe.data.long_text)
         # Of several teachers the first is tried last, and stands for all.
         for model in reversed(recipe.teacher.models or [recipe.teacher.model]):
+            settings, choice = recipe.teacher.model_copy(update={"model": model}), None
             teacher, fitted = load.load(model, corpus.task, read)
-            if first is not None or fine_tune.trains(teacher, recipe.teacher, fitted=fitted):
-                strategies.refuse_impossible(teacher.model, recipe.teacher.model_copy(update={"model": model}))
-            shape = build.choose(recipe.student, teacher.model.config)
-            matching.check(recipe.student, shape, teacher.model)
-            growth.check(recipe.student, shape, teacher.model)
-            ladder.check(recipe.student, teacher.model)
-            between = assistant.check(recipe.student, teacher.model)
-            sizes.check(recipe, shape, teacher.model, between)
-            refuse.other_tokens(recipe.student, teacher, corpus)
-            rewording.refuse_unfit(recipe)
-        choice = None
+            trains = fine_tune.trains(teacher, settings, fitted=fitted) or first is not None
+            # A first task leaves a head of its own.
+            fitted = fitted if first is None else first_task.same(first.task, corpus.task)
+            if trains:
+                strategies.refuse_impossible(teacher.model, settings)
+                free = psutil.virtual_memory().available
+                targets = corpus["train"].targets
+                settings, choice = strategies.settled(teacher, settings, targets, free=free, fitted=fitted)
+                # Students are made from the layers that it will have.
+                strategies.average(teacher.model, settings, fitted=fitted)
+            refuse.impossible(recipe, teacher, corpus)
+        recipe = recipe.model_copy(update={"teacher": settings})
         with shown.bar("Trying a few steps", 2) as bar:
             tokens = teacher.tokenize(corpus["train"].texts())
-            trains = fine_tune.trains(teacher, recipe.teacher, fitted=fitted) or first is not None
             seconds = {"labels": before, "first task": _first_seconds(recipe, first, teacher) if first else 0.0}
-            if trains:
-                recipe, choice = _settled(recipe, teacher, corpus, fitted=fitted)
             with _ready(teacher, recipe, corpus, fitted=fitted, trains=trains):
                 costs = [_cost(teacher, tokens, recipe.teacher)]
             bar.advance()
-            # A teacher that was made to read the mean hands a layer down.
-            shape = build.choose(recipe.student, teacher.model.config)
+            # Adapters have widened it.
+            shape, between = refuse.shape(recipe, teacher.model), assistant.check(recipe.student, teacher.model)
             student, kept = _student(corpus, teacher, shape, recipe)
             costs.append(_cost(student, tokens_of(student, corpus), recipe.student))
             if between is not None:
@@ -149,14 +148,6 @@ def _ready(
         return nullcontext()
     targets = corpus["train"].targets
     return strategies.applied(teacher, recipe.teacher, targets=targets, seed=recipe.seed, fitted=fitted)
-
-
-def _settled(recipe: Recipe, teacher: Network, corpus: Corpus, *, fitted: bool) -> tuple[Recipe, dict[str, Any] | None]:
-    """The recipe with a strategy in place of `auto`, and the choice."""
-    free = psutil.virtual_memory().available
-    targets = corpus["train"].targets
-    settings, choice = strategies.settled(teacher, recipe.teacher, targets, free=free, fitted=fitted)
-    return recipe.model_copy(update={"teacher": settings}), choice
 
 
 def tokens_of(network: Network, corpus: Corpus) -> Tokens:

@@ -183,7 +183,7 @@ class Climb:
             labelled = len(splits[0]) / sum(map(len, splits))
             # With the texts that the teacher learns from, not with those that only students read.
             untrained = _READINGS * labelled * times.get("signals", 0.0)
-            allowed = self.settings.search_time * max(times.get("teacher", 0.0), untrained)
+            allowed = self.settings.search_time * max(folder.teaching(), untrained)
             score = supervised.score(self.workshop.teacher, self.workshop.corpus["validation"])
             more = {"costs": costs, "allowed": allowed, "teacher": score}
             kept = folder.finish("search plan", fingerprint, started=started, **more)

@@ -44,12 +44,7 @@ class Learned:
     name: str
     """Changes with whatever it was made from, and with nothing of the final task."""
     place: Path
-    task: Task
     choice: dict[str, Any]
-
-    def same(self, task: Task) -> bool:
-        """Whether the final task is the very same, so that the head can stay."""
-        return self.task.to_dict() == task.to_dict()
 
 
 def corpus_of(
@@ -71,6 +66,11 @@ def settings_of(teacher: TeacherRecipe, first: FirstRecipe) -> TeacherRecipe:
     """How the first task is learned: by all weights, with what the teacher asks of every training."""
     shared = {key: getattr(teacher, key) for key in (*_SHARED, "checkpoint_minutes")}
     return TeacherRecipe(epochs=first.epochs, learning_rate=first.learning_rate, **shared)
+
+
+def same(first: Task, final: Task) -> bool:
+    """Whether two tasks are the very same, so that a head of one knows the other."""
+    return first.to_dict() == final.to_dict()
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,11 @@ class FirstTask:
             self.progress.warn(f"The first task: {warning}")
         return corpus
 
+    @property
+    def same(self) -> bool:
+        """Whether the final task is the very same, so that the head can stay."""
+        return same(self.corpus.task, self.final.task)
+
     def name(self, model: str) -> str:
         """What names a model that learned it."""
         settings = settings_of(self.recipe.teacher, self.first).identity()
@@ -128,7 +133,7 @@ class FirstTask:
             network.save(place)
             choice = _choice(network, corpus, history)
             kept = self.folder.finish(stage, name, started=started, history=history, choice=choice)
-        return Learned(name, place, corpus.task, kept["choice"])
+        return Learned(name, place, kept["choice"])
 
 
 def _choice(network: Network, corpus: Corpus, history: list[dict[str, float]]) -> dict[str, Any]:

@@ -176,6 +176,11 @@ class RunFolder:
             if stage != "search" and not stage.startswith(CHOOSING)
         }
 
+    def teaching(self) -> float:
+        """Seconds that making the teacher took; of several, the one that was taken, and comparing them."""
+        times = self.times()
+        return times.get("teacher", 0.0) + times.get(self.kept("teacher").get("made_in", ""), 0.0)
+
     def histories(self) -> dict[str, list[dict[str, float]]]:
         """What the trainings of the models that are compared noted after every epoch."""
         kept = {stage: self.kept(stage).get("history") for stage in _COMPARED}

@@ -52,7 +52,9 @@ class Gathering:
         student = self.recipe.student
         if student.augment is None and student.select is None:
             return None
-        copied, *models = rewording.identity(student.augment) if student.augment else [None, None]
+        copied, *models = [None, None]
+        if student.augment is not None:
+            copied, *models = rewording.identity(student.augment, key="student.augment")
         asked = [copied, student.select and student.select.model_dump()]
         return storage.fingerprint_of(STAGE, self.teacher_name, self.recipe.seed, asked, *models)
 
@@ -60,6 +62,7 @@ class Gathering:
         """The training texts and whatever else there is; `record` says what the teacher says of some splits."""
         own = [self.corpus[name] for name in ("train", "unlabelled") if name in self.corpus.splits]
         if self.name is None:
+            self.folder.forget(STAGE)
             return own
         if self.folder.done(STAGE, self.name, self.folder.texts) is None:
             self._gather(self.name, record)

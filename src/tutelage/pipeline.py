@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from tutelage import assistant, proof, refuse, rewording, seeds, sizes, storage
+from tutelage import assistant, proof, refuse, seeds, sizes, storage
 from tutelage import control as controls
 from tutelage import recipe as recipes
 from tutelage.artifacts.corpus import Corpus
@@ -32,15 +32,12 @@ from tutelage.encoding import reading
 from tutelage.errors import Interrupted
 from tutelage.evaluate import machine
 from tutelage.folder import LABELS, LOG, RunFolder
-from tutelage.gather import STAGE
 from tutelage.labelling import Labelling
 from tutelage.made import Bench, Made
 from tutelage.progress import Logged, Progress, Silent
 from tutelage.recipe import Recipe
 from tutelage.report import page
 from tutelage.report.card import card
-from tutelage.student import build, growth, ladder, matching
-from tutelage.student.build import Shape
 from tutelage.tasks import TASKS
 from tutelage.teachers import School
 from tutelage.training.precision import has_units
@@ -146,12 +143,10 @@ class _Story:
     def _workshop(self, corpus: Corpus) -> Workshop:
         """The teacher, and everything else that students are made from."""
         school = School(self.recipe, self.folder, corpus, self.reading, self.progress, self._check(corpus))
-        (name, teacher), student = school.teacher(), self.recipe.student
-        # What was decided for another recipe in the same folder is not told of this one.
-        for stage, asked in (("balance", student.balance == "auto"), (STAGE, student.augment or student.select)):
-            if not asked:
-                self.folder.forget(stage)
+        name, teacher = school.teacher()
         voices = Choir(self.recipe, self.folder, corpus, teacher, name, self.progress).voices()
+        if self.recipe.student.balance == "given":
+            self.folder.forget(Bench.balancing)
         threads = torch.get_num_threads()
         made = Workshop(self.recipe, self.folder, corpus, teacher, name, self.progress, threads, voices=voices)
         return assistant.follow(made)
@@ -160,28 +155,13 @@ class _Story:
         """Raises before a teacher is trained when the student cannot be made from it."""
 
         def check(teacher: Network) -> None:
-            self._shape(teacher)
-            refuse.other_tokens(self.recipe.student, teacher, corpus)
-            rewording.refuse_unfit(self.recipe)
+            refuse.impossible(self.recipe, teacher, corpus)
 
         return check
 
-    def _shape(self, teacher: Network) -> Shape:
-        """The student's shape, where the recipe names one.
-
-        Asked before anything is trained, so that what cannot be is said then.
-        """
-        settings = self.recipe.student
-        shape = build.choose(settings, teacher.model.config)
-        matching.check(settings, shape, teacher.model)
-        growth.check(settings, shape, teacher.model)
-        ladder.check(settings, teacher.model)
-        sizes.check(self.recipe, shape, teacher.model, assistant.check(settings, teacher.model))
-        return shape
-
     def _student(self, workshop: Workshop) -> Made:
         """Of the shape that was asked for."""
-        shape, folder = self._shape(workshop.teacher), self.folder
+        shape, folder = refuse.shape(self.recipe, workshop.teacher.model), self.folder
         sizes.hear(workshop, shape)
         return workshop.make(self.recipe.student.training(), shape, Bench(folder.student, folder.export))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
+from tutelage import assistant, rewording, sizes
 from tutelage.artifacts.corpus import ALSO, MORE, Corpus
 from tutelage.artifacts.network import Network
 from tutelage.augment import copies
@@ -12,7 +14,8 @@ from tutelage.compress import vocabulary
 from tutelage.errors import RecipeError
 from tutelage.recipe import Recipe, StudentRecipe
 from tutelage.recipe_data import OtherRecipe
-from tutelage.student import curriculum, distil, losses, usefulness, weighting
+from tutelage.student import build, curriculum, distil, growth, ladder, losses, matching, usefulness, weighting
+from tutelage.student.build import Shape
 from tutelage.tasks import Task
 from tutelage.teacher import strategies
 from tutelage.training import regular, until
@@ -57,6 +60,31 @@ def _label_maps(recipe: Recipe, task: Task | type[Task]) -> list[str]:
             except ValueError as error:
                 problems.append(f"data.{key}.labels.{theirs}: {error}")
     return problems
+
+
+def impossible(recipe: Recipe, teacher: Network, corpus: Corpus) -> None:
+    """Raise an error when what the recipe asks for cannot be made from a teacher, before that one is trained.
+
+    The teacher has the layers that it will have: one that is to read the mean of all tokens has it already.
+    """
+    shape(recipe, teacher.model)
+    other_tokens(recipe.student, teacher, corpus)
+    rewording.refuse_unfit(recipe)
+
+
+def shape(recipe: Recipe, teacher: Any) -> Shape:
+    """The student's shape next to a teacher's model, where the recipe names one.
+
+    Raises `ModelError` when the student, or another that is to be made with it, cannot be.
+    """
+    settings = recipe.student
+    found = build.choose(settings, teacher.config)
+    matching.check(settings, found, teacher)
+    growth.check(settings, found, teacher)
+    ladder.check(settings, teacher)
+    between = assistant.check(settings, teacher)
+    sizes.check(recipe, found, teacher, between)
+    return found
 
 
 def other_tokens(settings: StudentRecipe, teacher: Network, corpus: Corpus) -> None:

@@ -30,9 +30,12 @@ _FILE = "copies.arrow"
 _DIRECTIONS = ("there", "back")
 
 
-def identity(settings: CopiesRecipe) -> list[Any]:
-    """What copies depend on beside the texts and the model whose words they are: names them."""
-    models: list[Any] = [load.identity(model, key=key) for key, model in _models(settings, "augment")]
+def identity(settings: CopiesRecipe, *, key: str) -> list[Any]:
+    """What copies depend on beside the texts and the model whose words they are: names them.
+
+    `key` is what the recipe calls them.
+    """
+    models: list[Any] = [load.identity(model, key=named) for named, model in _models(settings, key)]
     # Where none is named, what was kept before there were translators keeps its name.
     return [settings.identity(), *(models or [None])]
 

@@ -9,7 +9,7 @@ from tutelage.artifacts.measurements import Search
 from tutelage.climb import Climb
 from tutelage.errors import ModelError
 from tutelage.made import Bench, Made
-from tutelage.recipe import Recipe, StudentRecipe
+from tutelage.recipe import Recipe
 from tutelage.student import build, ladder, matching
 from tutelage.student.build import Shape
 from tutelage.student.ladder import Rung
@@ -25,29 +25,20 @@ class Neighbour:
     made: Made
 
 
-def check(recipe: Recipe, shape: Shape, teacher: Any, between: Shape | None) -> None:
-    """Raise `ModelError` when a neighbour of the shape asked for cannot follow this model as the recipe asks.
-
-    `between` is the shape of an assistant, whom students then follow, or None.
-    """
-    if recipe.evaluate.neighbours and not recipe.student.searches:
-        for rung in ladder.beside(shape, build.shape_of(teacher.config)):
-            settings = ladder.settings_for(rung, recipe.student)
+def check(recipe: Recipe, shape: Shape, teacher: Any, assistant: Shape | None) -> None:
+    """Raise `ModelError` when a neighbour of the shape asked for cannot follow this model as the recipe asks, or not
+    the assistant, if there is to be one."""
+    if recipe.student.searches or not recipe.evaluate.neighbours:
+        return
+    for rung in ladder.beside(shape, build.shape_of(teacher.config)):
+        settings = ladder.settings_for(rung, recipe.student)
+        try:
             matching.check(settings, rung.shape, teacher)
-            if between is not None:
-                _check_between(settings, rung, between)
-
-
-def _check_between(settings: StudentRecipe, rung: Rung, assistant: Shape) -> None:
-    try:
-        matching.plan(settings, rung.shape, assistant)
-    except ModelError as error:
-        raise ModelError(
-            f"`evaluate.neighbours` makes a student of {rung.shape.layers} layers, one size {rung.name}, and "
-            f"`student.assistant` has {assistant.layers}: {error.given}",
-            expected=error.expected,
-            cure="take `student.layer_map: uniform`, a larger assistant, or leave out `evaluate.neighbours`",
-        ) from error
+            if assistant is not None:
+                matching.plan(settings, rung.shape, assistant)
+        except ModelError as error:
+            given = f"of the student one size {rung.name} (`evaluate.neighbours`): {error.given}"
+            raise ModelError(given, expected=error.expected, cure=error.cure) from error
 
 
 def hear(workshop: Workshop, shape: Shape) -> None:

@@ -164,7 +164,7 @@ class School:
         place = load.identity(settings.model)
         # Without a first task or copies it has the name that it had before there were any.
         more: list[Any] = [self._first.name(settings.model)] if self._first else []
-        more += [rewording.identity(settings.augment)] if settings.augment else []
+        more += [rewording.identity(settings.augment, key="teacher.augment")] if settings.augment else []
         return storage.fingerprint_of(
             self.corpus.fingerprint,
             settings.identity(),
@@ -188,17 +188,18 @@ class School:
             return network, fitted, []
         del network
         known = self._first.learn(settings.model, stage)
-        task = self.corpus.task
-        network, fitted = load.load(
-            str(known.place), task, self.reading, seed=self.recipe.seed, new_head=not known.same(task)
-        )
+        place, new_head = str(known.place), not self._first.same
+        network, fitted = load.load(place, self.corpus.task, self.reading, seed=self.recipe.seed, new_head=new_head)
         return network, fitted, [known.choice]
 
     def _start(self, settings: TeacherRecipe) -> tuple[Network, bool]:
         network, fitted = load.load(settings.model, self.corpus.task, self.reading, seed=self.recipe.seed)
-        self.check(network)
         if settings.first is not None or fine_tune.trains(network, settings, fitted=fitted):
             strategies.refuse_impossible(network.model, settings)
+            # Students are made from the layers that it will have.
+            kept = fitted if self._first is None else self._first.same
+            strategies.average(network.model, settings, fitted=kept)
+        self.check(network)
         return network, fitted
 
     def _best(self, several: list[TeacherRecipe]) -> str:
@@ -229,11 +230,9 @@ class School:
         before = self.folder.kept(stage)
         chosen = self.folder.kept(f"{CHOOSING}{stage}").get("choices", [])
         choices = [choice, *chosen, *before.pop("choices", [])]
-        # A search goes by what making this teacher took.
-        began -= self.folder.times()[stage]
         names = [one.title for one in made]
         seals = _seals([one.place for one in made])
-        more = {**before, "choices": choices, "names": names, "best": best, "seals": seals}
+        more = {**before, "choices": choices, "names": names, "best": best, "seals": seals, "made_in": stage}
         self.folder.finish("teacher", name, started=began, **more)
         return name
 
@@ -324,12 +323,12 @@ def choose(candidates: list[Candidate], metric: str) -> tuple[int, dict[str, Any
 def foremost(candidates: list[Candidate], metric: str) -> tuple[int, dict[str, Any]]:
     """Which of several that speak together gives its layers and is what students are measured by, and why."""
     best = min(range(len(candidates)), key=lambda number: float(candidates[number].own.mean()))
-    told = [f"{one.model} {one.own.mean():.4f} ({metric.lower()} {one.score:.4f})" for one in candidates]
+    told = ", ".join(f"{one.model} {one.own.mean():.4f} ({metric.lower()} {one.score:.4f})" for one in candidates)
+    several = "students hear all; its layers, and what is kept, are those of the one with the least validation loss: "
     return best, {
         "what": "teacher",
         "taken": candidates[best].model,
-        "why": "students hear all; its layers, and what is kept, are those of the one with the least validation loss: "
-        + ", ".join(told),
+        "why": (several if len(candidates) > 1 else "there is no other; validation loss: ") + told,
         "figures": {
             "own": [float(one.own.mean()) for one in candidates],
             "score": [one.score for one in candidates],

@@ -88,6 +88,36 @@ def test_attention_of_other_heads_is_refused_before_the_teacher_is_trained(
     assert not (tmp_path / "run" / "teacher").exists()
 
 
+@pytest.mark.parametrize("teacher", [{"reads": "mean"}, {"strategy": "few-shot"}])
+def test_a_shape_is_refused_before_the_teacher_gets_a_layer_that_averages(
+    teacher: dict[str, str], reviews: Path, bert: Path, tmp_path: Path
+) -> None:
+    # One of the student's two layers becomes the one that averages, so that there is nothing to grow by.
+    given = tiny_recipe.recipe(reviews, bert, tmp_path / "run", teacher=teacher, student={"growth": {"start": 1}})
+    refused(ModelError, "begins with 1 layers, and the student has 1", given)
+    assert not (tmp_path / "run" / "teacher").exists()
+
+
+def test_a_neighbour_that_cannot_be_is_refused_before_the_teacher_is_trained(
+    reviews: Path, bert: Path, tmp_path: Path
+) -> None:
+    # Twice the student's layers are more than the assistant has, whose last ones they are to follow.
+    student = {"layers": 2, "layer_map": "last", "assistant": {"layers": 3}}
+    given = tiny_recipe.recipe(reviews, bert, tmp_path / "run", student=student, evaluate={"neighbours": True})
+    refused(ModelError, "one size larger.*for a student of 4 layers", given)
+    assert not (tmp_path / "run" / "teacher").exists()
+
+
+@pytest.mark.parametrize("who", ["teacher", "student"])
+def test_a_model_of_copies_that_is_not_there_is_named_by_its_key(
+    who: str, reviews: Path, bert: Path, tmp_path: Path
+) -> None:
+    augment = {"augment": {"ways": "mask", "masked_model": "./nowhere"}}
+    given = tiny_recipe.recipe(reviews, bert, tmp_path / "run", **{who: augment})
+    refused(ModelError, f"`{who}.augment.masked_model`", given)
+    assert not (tmp_path / "run" / "teacher").exists()
+
+
 def test_windows_leave_nothing_behind_where_tokens_are_matched(reviews: Path, bert: Path, tmp_path: Path) -> None:
     given = tiny_recipe.recipe(reviews, bert, tmp_path / "run", student={"relations": 1}, data={"long_text": "window"})
     refused(RecipeError, "reads a text more than once", given)

@@ -9,15 +9,17 @@ import pytest
 import torch
 
 import tiny_models
+from splits import split
 from tutelage.artifacts.averaging import averages
 from tutelage.artifacts.network import Network
 from tutelage.compress import vocabulary
 from tutelage.encoding import Reading
+from tutelage.progress import Silent
 from tutelage.recipe import StudentRecipe
-from tutelage.student import build, initialise, ladder, matching
+from tutelage.student import build, distil, growth, initialise, ladder, matching
 from tutelage.student.build import Shape
 from tutelage.tasks import TextClassification
-from tutelage.teacher import load
+from tutelage.teacher import load, signals
 from tutelage.teacher.strategies import mean_layer
 
 TASK = TextClassification(("negative", "positive"))
@@ -116,3 +118,21 @@ def test_what_is_matched_is_below_it(teacher: Network) -> None:
     assert made.theirs == (2, 4)
     assert made.ours == (1, 2)
     assert made.relations == (2, 4)
+
+
+def test_a_student_grows_below_it(teacher: Network, tmp_path: Path) -> None:
+    given = StudentRecipe.model_validate({"epochs": 2, "learning_rate": 1e-9, "growth": {"new": "copy"}})
+    shape, rows = Shape(2, 32, 4, 32, averages=True), split(TEXTS, [float(row % 2) for row in range(len(TEXTS))])
+    student, plan = create(teacher, shape), matching.plan(given, shape, build.shape_of(teacher.model.config))
+    with growth.lower(student.model, 1):
+        assert student.model.config.num_hidden_layers == 2
+    told = signals.record(teacher, [rows], plan.recording(2, 32), folder=tmp_path / "said", progress=Silent())
+    transfer = distil.transfer_set(student, [rows], told)
+    state = distil.distil(
+        student, transfer, told, rows, given, seed=0, folder=tmp_path / "training", progress=Silent(), plan=plan
+    )
+    assert [epoch["stage"] for epoch in state.history] == [1, 2]
+    lowest, second, top = (student.model.get_submodule(f"{LAYERS}.{number}.attention.self") for number in range(3))
+    # The second layer is a copy of the lowest, and the one that averages still attends to all alike.
+    assert torch.allclose(second.value.weight, lowest.value.weight, atol=1e-6)
+    assert float(top.query.weight.abs().max()) < 1e-6

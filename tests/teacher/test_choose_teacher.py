@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,12 @@ def test_what_counts_is_what_was_taught() -> None:
     assert "against ccc" in choice["why"]
     assert choice["figures"]["gain"] == pytest.approx(0.1)
     assert choice["figures"]["taught"] == pytest.approx([0.6, 0.4, 0.5])
+
+
+def test_of_one_alone_nothing_is_said_of_others() -> None:
+    best, choice = choose([candidate("a", 0.6, 0.95)], "Accuracy")
+    assert best == 0
+    assert choice["why"] == "there is no other; validation loss: a 0.5000 (accuracy 0.9500)"
 
 
 @pytest.fixture
@@ -75,6 +82,25 @@ def test_a_run_takes_the_teacher_that_teaches_most(bert: Path, reviews: Path, ot
     pipeline.run({**given, "evaluate": {"resamples": 200}}, resume=True, progress=listener)
     assert listener.done
     assert not [title for title in listener.done if "teacher" in title.lower() and "export" not in title.lower()]
+
+
+def test_what_the_one_that_is_taken_took_counts_once(bert: Path, reviews: Path, tmp_path: Path) -> None:
+    given = recipe(reviews, bert, tmp_path / "run", teacher={"candidates": "epochs", "epochs": 2})
+    folder = RunFolder.claim(load(given), resume=False)
+
+    def made() -> None:
+        with folder.locked():
+            story = pipeline._Story(load(given), folder, Logged(Silent(), folder.path / LOG))
+            story._workshop(story._data())
+
+    made()
+    # As if the training had taken long, and the epochs were to be compared again.
+    record = folder._records()["teacher epochs"]
+    folder.finish("teacher epochs", record["fingerprint"], started=time.monotonic() - 1000, **record["kept"])
+    folder.finish("teacher", "something else", started=time.monotonic())
+    made()
+    assert folder.times()["teacher"] < 500
+    assert folder.teaching() > 1000
 
 
 def test_one_that_does_not_exist_is_refused_before_any_is_trained(bert: Path, reviews: Path, tmp_path: Path) -> None:

@@ -53,7 +53,10 @@ def steps(settings: StudentRecipe, layers: int) -> list[Step]:
 
 @contextmanager
 def lower(model: Any, layers: int | None) -> Iterator[None]:
-    """Within the context a model has its lowest layers only, and one that averages; None leaves it as it is."""
+    """Within the context a model has its lowest layers only; None leaves it as it is.
+
+    A layer that averages tokens for the head is none of those, and stays on top.
+    """
     if layers is None:
         yield
         return

@@ -47,9 +47,7 @@ def applied(
     """
     strategy, model = STRATEGIES[settings.strategy], network.model
     refuse_impossible(model, settings)
-    averaged = _averages(model, settings, fitted=fitted)
-    if averaged:
-        mean_layer.add(model, fitted=fitted)
+    averaged = average(model, settings, fitted=fitted)
     mean_layer.freeze(model)
     prepared = strategy.prepare(model, Plan(settings, seed, network.task, targets, fitted))
     # What a strategy adds to every layer is added to this one too, and does nothing there.
@@ -60,6 +58,17 @@ def applied(
     prepared.merge()
     for parameter in model.parameters():
         parameter.requires_grad_(True)
+
+
+def average(model: Any, settings: TeacherRecipe, *, fitted: bool = False) -> bool:
+    """Let a model have the layer through which its head reads the mean, in place, where it is to; tells whether.
+
+    A strategy that is still to be chosen does not say. Doing it again changes nothing.
+    """
+    wanted = settings.strategy in STRATEGIES and _averages(model, settings, fitted=fitted)
+    if wanted:
+        mean_layer.add(model, fitted=fitted)
+    return wanted
 
 
 def settled(
