@@ -93,9 +93,7 @@ def check(settings: StudentRecipe, shape: Shape, teacher: Any) -> None:
     growth = settings.growth
     if growth is None:
         return
-    # A teacher that came to read the mean hands a layer down in place of one that was counted before it was trained:
-    # such a student may have nothing left to put on, and learns as always.
-    if not settings.searches and shape.layers + shape.averages <= growth.start:
+    if not settings.searches and shape.layers <= growth.start:
         raise ModelError(
             f"`student.growth` begins with {growth.start} layers, and the student has {shape.layers}",
             expected="more layers than it begins with",
