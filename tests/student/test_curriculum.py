@@ -12,6 +12,7 @@ import torch
 
 import tiny_models
 from splits import split
+from tiny_training import Killed, killed_at
 from tutelage.artifacts.batch import plan
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.signals import Recording
@@ -192,10 +193,6 @@ REVIEWS = tiny_models.reviews()[::8]
 TEXTS, TARGETS = [row["text"] for row in REVIEWS], [float(row["label"] == "positive") for row in REVIEWS]
 
 
-class Killed(BaseException):
-    """Stands for a kill."""
-
-
 def taught(bert: Path, folder: Path, given: StudentRecipe) -> tuple[Network, list[dict[str, float]]]:
     torch.manual_seed(0)
     teacher = load.load(str(bert), CLASSES, Reading(48))[0]
@@ -229,15 +226,8 @@ def test_killed_in_the_midst_of_it_the_weights_are_the_same(
     whole, history = taught(bert, tmp_path / "whole", given)
     plain, _ = taught(bert, tmp_path / "plain", given.model_copy(update={"curriculum": None}))
     assert not same(whole, plain)
-    step, calls = loop._Training._step, iter(range(1000))
-
-    def cut(self: Any, *args: Any) -> None:
-        if next(calls) == 5:
-            raise Killed
-        step(self, *args)
-
     with monkeypatch.context() as patched:
-        patched.setattr(loop._Training, "_step", cut)
+        patched.setattr(loop._Training, "_step", killed_at(5, loop._Training._step))
         with pytest.raises(Killed):
             taught(bert, tmp_path / "cut", given)
     again, found = taught(bert, tmp_path / "cut", given)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import tiny_models
 from splits import split
+from tiny_training import Killed, killed_at
 from tutelage import recipe as recipes
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.signals import Signals
@@ -169,10 +170,6 @@ def test_new_layers_may_be_copies(teacher: Network) -> None:
 # --- a whole training --------------------------------------------------------------------------------------------
 
 
-class Killed(BaseException):
-    """Stands for a kill."""
-
-
 def plan_of(teacher: Network, given: StudentRecipe) -> matching.Plan:
     return matching.plan(given, SHAPE, build.shape_of(teacher.model.config))
 
@@ -206,15 +203,9 @@ def test_killed_in_its_second_step_the_weights_are_the_same(
     assert [epoch["epoch"] for epoch in history] == [1, 2, 3]
     plain, _ = taught(teacher, tmp_path / "plain", grown.model_copy(update={"growth": None}))
     assert not same(whole, plain)
-    step, calls, steps = loop._Training._step, iter(range(1000)), -(-len(TEXTS) // 8)
-
-    def cut(self: Any, *args: Any) -> None:
-        if next(calls) == steps + 2:
-            raise Killed
-        step(self, *args)
-
+    steps = -(-len(TEXTS) // 8)
     with monkeypatch.context() as patched:
-        patched.setattr(loop._Training, "_step", cut)
+        patched.setattr(loop._Training, "_step", killed_at(steps + 2, loop._Training._step))
         with pytest.raises(Killed):
             taught(teacher, tmp_path / "cut", grown)
     again, found = taught(teacher, tmp_path / "cut", grown)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import tiny_models
 from splits import split
+from tiny_training import Killed, killed_at
 from tutelage import recipe as recipes
 from tutelage import refuse
 from tutelage.artifacts.network import Network
@@ -195,10 +196,6 @@ def same(one: Network, other: Network) -> bool:
     return all(torch.equal(a, b) for a, b in pairs)
 
 
-class Killed(BaseException):
-    """Stands for a kill."""
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -215,15 +212,8 @@ def test_each_changes_what_is_learned_and_goes_on_after_a_kill_as_if_there_had_b
     whole, history = taught(teacher, told, tmp_path / "whole", **changes)
     plain, _ = taught(teacher, told, tmp_path / "plain", alpha=0.5)
     assert not same(whole, plain)
-    step, calls = loop._Training._step, iter(range(1000))
-
-    def cut(self: Any, *args: Any) -> None:
-        if next(calls) == 5:
-            raise Killed
-        step(self, *args)
-
     with monkeypatch.context() as patched:
-        patched.setattr(loop._Training, "_step", cut)
+        patched.setattr(loop._Training, "_step", killed_at(5, loop._Training._step))
         with pytest.raises(Killed):
             taught(teacher, told, tmp_path / "cut", **changes)
     again, resumed = taught(teacher, told, tmp_path / "cut", **changes)

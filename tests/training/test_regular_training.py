@@ -11,6 +11,7 @@ import torch
 
 import tiny_models
 from splits import split
+from tiny_training import Killed, killed_at
 from tutelage.artifacts.corpus import Corpus
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.signals import Recording
@@ -49,10 +50,6 @@ STRENGTHS: dict[str, dict[str, Any]] = {
 PASSES_AND_WEIGHTS = [*regular.PASSES, *regular.WEIGHTS]
 
 
-class Killed(BaseException):
-    """Stands for a kill."""
-
-
 def corpus(task: Task = CLASSES) -> Corpus:
     targets = LABELS if task is CLASSES else RATINGS
     splits = {"train": split(TEXTS[:64], targets[:64]), "validation": split(TEXTS[64:], targets[64:], "validation")}
@@ -74,14 +71,7 @@ def same(one: Network, other: Network) -> bool:
 
 
 def cut_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    original, calls = loop._Training._step, iter(range(1000))
-
-    def cut(self: Any, *args: Any) -> None:
-        if next(calls) == step:
-            raise Killed
-        original(self, *args)
-
-    monkeypatch.setattr(loop._Training, "_step", cut)
+    monkeypatch.setattr(loop._Training, "_step", killed_at(step, loop._Training._step))
 
 
 # --- the tables --------------------------------------------------------------------------------------------------
