@@ -16,8 +16,8 @@ from tutelage.training.hope import Hope
         ([0.1], False),  # one epoch says nothing
         ([0.60, 0.62], True),  # 0.66 after four
         ([0.60, 0.70], False),  # 0.90 after four
-        ([0.80, 0.70], True),  # no line falls: 0.80 is what there is
-        ([0.84, 0.80], False),  # within what a wide part may add: 0.06 of 0.87
+        ([0.75, 0.70], True),  # no line falls: 0.75 is what there is
+        ([0.80, 0.785], False),  # as on Amazon, where the next two epochs brought 0.838: within 0.12 of 0.87
         ([0.60, 0.70, 0.71], True),  # 0.72 after four
         ([0.60, 0.60, 0.60, 0.60], False),  # it is over anyway
     ],
