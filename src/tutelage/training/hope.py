@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 # What the last epochs, a wide part and the noise of some hundred rows may add to a score of layers alone, as a share
-# of what is to be reached. On Amazon a rung that was 8 % below after two epochs gained 4 % in the next two, and even cut
-# short it was judged to keep enough: docs/decisions/0012. A wide part alone added up to 3.9 %: 0003 and 0005.
+# of what is to be reached. On Amazon a rung that was 8 % below after two epochs gained 4 % in the next two, and even
+# cut short it was judged to keep enough: docs/decisions/0012. A wide part alone added up to 3.9 %: 0003 and 0005.
 _MARGIN = 0.12
 
 
