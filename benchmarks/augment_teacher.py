@@ -21,6 +21,7 @@ import torch
 
 import ledger
 from balance import written
+from kept import Kept
 from tutelage import recipe as recipes
 from tutelage.artifacts.corpus import Corpus
 from tutelage.console import Terminal
@@ -58,30 +59,21 @@ def main() -> None:
     parser.add_argument("--dry", action="store_true", help="print the table, record nothing")
     given = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
-    found, terminal = kept(given.keep), Terminal()
+    found, terminal = Kept(given.keep), Terminal()
     for seed in given.seeds:
         for domain in given.domains:
             for size in given.sizes:
                 for arm in given.arms:
                     key = f"{domain} {size} {seed} {arm}"
                     if key not in found:
-                        found[key] = one((domain, size, seed), arm, given, terminal)
+                        found.add(key, one((domain, size, seed), arm, given, terminal))
                         terminal.say(f"{key}: {json.dumps(found[key])}")
-                        if given.keep:
-                            with given.keep.open("a", encoding="utf-8") as file:
-                                file.write(json.dumps({"key": key, **found[key]}) + "\n")
     lines = table(found, given)
     if given.dry:
         print("\n".join(lines))
         return
     lists = [f"--{name} {' '.join(map(str, getattr(given, name)))}" for name in ("domains", "sizes", "seeds")]
     ledger.record("Changed copies for the teacher", f"python benchmarks/augment_teacher.py {' '.join(lists)}", lines)
-
-
-def kept(file: Path | None) -> dict[str, dict[str, Any]]:
-    """What was measured before."""
-    lines = file.read_text(encoding="utf-8").splitlines() if file and file.exists() else []
-    return {record["key"]: record for record in map(json.loads, lines)}
 
 
 Cell = tuple[str, int, int]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import os
 import tempfile
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ import torch
 
 import ledger
 from balance import right, workshop, written
-from fewshot import kept
+from kept import Kept
 from tutelage.artifacts.averaging import mark
 from tutelage.artifacts.network import Network
 from tutelage.compress import vocabulary
@@ -60,14 +59,11 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="a JSON-lines file of what was measured, so that a next call goes on")
     given = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
-    found, terminal = kept(given.keep), Terminal()
+    found, terminal = Kept(given.keep), Terminal()
     for seed in given.seeds:
         key = f"{given.rows} {given.unlabelled} {seed}"
         if key not in found:
-            found[key] = {"key": key, **one(given.rows, given.unlabelled, seed, terminal)}
-            if given.keep:
-                with given.keep.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(found[key]) + "\n")
+            found.add(key, one(given.rows, given.unlabelled, seed, terminal))
     seeds = " ".join(map(str, given.seeds))
     ledger.record(
         "Students of a teacher that reads the mean",

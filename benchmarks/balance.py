@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 import ledger
+from kept import Kept
 from tutelage import pipeline
 from tutelage import recipe as recipes
 from tutelage.artifacts.network import Network
@@ -48,7 +49,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--keep", type=Path)
     given = parser.parse_args()
-    terminal, found = Terminal(), kept(given.keep)
+    terminal, found = Terminal(), Kept(given.keep)
     cases = [(domain, student, 0) for domain in given.domains for student in SHAPES]
     cases += [(domain, "one", rows) for domain, rows in WEAK.items() if domain in given.domains]
     for seed in given.seeds:
@@ -56,10 +57,7 @@ def main() -> None:
             key = f"{domain} {student} {weak} {seed} {given.rows}"
             if key not in found:
                 terminal.say(key)
-                found[key] = one(domain, student, weak, seed=seed, rows=given.rows, terminal=terminal)
-                if given.keep:
-                    with given.keep.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps({"key": key, **found[key]}) + "\n")
+                found.add(key, one(domain, student, weak, seed=seed, rows=given.rows, terminal=terminal))
     wanted = [
         found[f"{domain} {student} {weak} {seed} {given.rows}"]
         for seed in given.seeds
@@ -71,12 +69,6 @@ def main() -> None:
 def command(given: argparse.Namespace) -> str:
     domains = "" if given.domains == list(vader.DOMAINS) else f" --domains {' '.join(given.domains)}"
     return f"python benchmarks/balance.py{domains} --seeds {' '.join(map(str, given.seeds))} --rows {given.rows}"
-
-
-def kept(file: Path | None) -> dict[str, dict[str, Any]]:
-    """What was measured before."""
-    lines = file.read_text(encoding="utf-8").splitlines() if file and file.exists() else []
-    return {record["key"]: record for record in map(json.loads, lines)}
 
 
 def one(domain: str, student: str, weak: int, *, seed: int, rows: int, terminal: Terminal) -> dict[str, Any]:

@@ -21,6 +21,7 @@ import torch
 
 import ledger
 from balance import written
+from kept import Kept
 from tutelage import recipe as recipes
 from tutelage.artifacts.corpus import Corpus
 from tutelage.console import Terminal
@@ -51,26 +52,17 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="a JSON-lines file of scores, so that a next call goes on")
     given = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
-    found, terminal = kept(given.keep), Terminal()
+    found, terminal = Kept(given.keep), Terminal()
     for seed in given.seeds:
         for domain in given.domains:
             for size in given.sizes:
                 key = f"{domain} {size} {seed}"
                 if key not in found:
-                    found[key] = one(domain, size, seed, terminal)
+                    found.add(key, one(domain, size, seed, terminal))
                     terminal.say(f"{key}: {json.dumps(found[key])}")
-                    if given.keep:
-                        with given.keep.open("a", encoding="utf-8") as file:
-                            file.write(json.dumps({"key": key, **found[key]}) + "\n")
     lists = [f"--domains {' '.join(given.domains)}", f"--sizes {' '.join(map(str, given.sizes))}"]
     lists.append(f"--seeds {' '.join(map(str, given.seeds))}")
     ledger.record("Few labels", f"python benchmarks/fewshot.py {' '.join(lists)}", table(found, given))
-
-
-def kept(file: Path | None) -> dict[str, dict[str, Any]]:
-    """What was measured before."""
-    lines = file.read_text(encoding="utf-8").splitlines() if file and file.exists() else []
-    return {record["key"]: record for record in map(json.loads, lines)}
 
 
 def one(domain: str, size: int, seed: int, terminal: Terminal) -> dict[str, Any]:

@@ -21,8 +21,9 @@ import torch
 from torch import nn
 
 import ledger
-from fewshot import interval, kept
+from fewshot import interval
 from frozen import sentences
+from kept import Kept
 from tutelage.artifacts.corpus import Corpus, Split
 from tutelage.artifacts.network import Network
 from tutelage.console import Terminal
@@ -50,7 +51,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="a JSON-lines file of what was measured, so that a next call goes on")
     given = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
-    found, terminal = kept(given.keep), Terminal()
+    found, terminal = Kept(given.keep), Terminal()
     with tempfile.TemporaryDirectory() as folder:
         corpus = sentences(given.rows, Path(folder))
         corpus.splits["test"] = Split("test", corpus["test"].table.slice(0, TEST))
@@ -58,11 +59,8 @@ def main() -> None:
             for way in given.ways:
                 key = f"{way} {seed} {given.rows} {given.epochs}"
                 if key not in found:
-                    found[key] = {"key": key, **one(way, corpus, given.epochs, seed)}
+                    found.add(key, one(way, corpus, given.epochs, seed))
                     terminal.say(json.dumps(found[key]))
-                    if given.keep:
-                        with given.keep.open("a", encoding="utf-8") as file:
-                            file.write(json.dumps(found[key]) + "\n")
     records = {way: [found[f"{way} {seed} {given.rows} {given.epochs}"] for seed in given.seeds] for way in given.ways}
     if set(given.ways) == set(WAYS):
         seeds = " ".join(map(str, given.seeds))

@@ -21,7 +21,8 @@ import psutil
 import torch
 
 import ledger
-from fewshot import drawn, kept
+from fewshot import drawn
+from kept import Kept
 from tutelage.artifacts.corpus import Corpus
 from tutelage.console import Terminal
 from tutelage.data import vader
@@ -52,16 +53,13 @@ def main() -> None:
     parser.add_argument("--measure-only", action="store_true", help="write no result, for others are still missing")
     given = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
-    found, terminal = kept(given.keep), Terminal()
+    found, terminal = Kept(given.keep), Terminal()
     cases = [(domain, rows, seed) for seed in given.seeds for domain in given.domains for rows in given.rows]
     for case in cases:
         todo = [way for way in given.ways if key(case, way) not in found]
         for record in one(case, todo, terminal) if todo else []:
-            found[record["key"]] = record
+            found.add(record["key"], record)
             terminal.say(f"{record['key']}: {100 * np.mean(record['right']):.1f} % in {record['seconds']:.0f} s")
-            if given.keep:
-                with given.keep.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(record) + "\n")
     if given.measure_only:
         return
     ways = [way for way in WAYS if all(key(case, way) in found for case in cases)]

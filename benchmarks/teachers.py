@@ -9,7 +9,6 @@ python benchmarks/teachers.py [--domains amazon movie] [--seeds 0] [--rows 1500]
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import tempfile
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from scipy.stats import spearmanr
 
 import balance as grid
 import ledger
+from kept import Kept
 from tutelage.console import Terminal
 from tutelage.data import vader
 from tutelage.progress import Silent
@@ -68,17 +68,14 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1500)
     parser.add_argument("--keep", type=Path)
     given = parser.parse_args()
-    terminal, found = Terminal(), grid.kept(given.keep)
+    terminal, found = Terminal(), Kept(given.keep)
     for seed in given.seeds:
         for domain in given.domains:
             for kind in KINDS:
                 key = f"{domain} {kind.name} {seed} {given.rows}"
                 if key not in found:
                     terminal.say(key)
-                    found[key] = one(domain, kind, seed, given.rows, terminal)
-                    if given.keep:
-                        with given.keep.open("a", encoding="utf-8") as file:
-                            file.write(json.dumps({"key": key, **found[key]}) + "\n")
+                    found.add(key, one(domain, kind, seed, given.rows, terminal))
     cells = {
         (domain, seed): [found[f"{domain} {kind.name} {seed} {given.rows}"] for kind in KINDS]
         for seed in given.seeds

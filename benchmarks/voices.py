@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import numpy as np
 
 import balance as grid
 import ledger
+from kept import Kept
 from tutelage.artifacts.network import Network
 from tutelage.console import Terminal
 from tutelage.data import vader
@@ -54,17 +54,14 @@ def main() -> None:
     parser.add_argument("--unlabelled", type=int, default=3000)
     parser.add_argument("--keep", type=Path)
     given = parser.parse_args()
-    terminal, found = Terminal(), grid.kept(given.keep)
+    terminal, found = Terminal(), Kept(given.keep)
     records = []
     for domain in given.domains:
         for seed in given.seeds:
             key = f"{domain} {seed} {given.rows} {given.unlabelled} {given.ways} {given.students}"
             if key not in found:
                 terminal.say(key)
-                found[key] = one(domain, seed, given, terminal)
-                if given.keep:
-                    with given.keep.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps({"key": key, **found[key]}) + "\n")
+                found.add(key, one(domain, seed, given, terminal))
             records.append({"domain": domain, "seed": seed, **found[key]})
     ledger.record(
         "Students that hear more than one teacher",

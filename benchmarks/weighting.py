@@ -10,7 +10,6 @@ python benchmarks/weighting.py [--domains movie] [--seeds 0 1 2] [--rows 1000] [
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import tempfile
 import time
@@ -21,6 +20,7 @@ import numpy as np
 
 import balance
 import ledger
+from kept import Kept
 from tutelage.console import Terminal
 from tutelage.progress import Silent
 from tutelage.recipe import StudentRecipe
@@ -53,12 +53,12 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--keep", type=Path)
     given = parser.parse_args()
-    found = balance.kept(given.keep)
+    found = Kept(given.keep)
     for domain in given.domains:
         wanted = {f"{domain} {given.rows} {seed} {way}": (seed, way) for seed in given.seeds for way in WAYS}
         left = {key: case for key, case in wanted.items() if key not in found}
         if left:
-            found |= trained(domain, left, rows=given.rows, keep=given.keep)
+            train(domain, left, found, rows=given.rows)
     command = f"python benchmarks/weighting.py --domains {' '.join(given.domains)} --seeds "
     command += f"{' '.join(map(str, given.seeds))} --rows {given.rows}"
     lines = [
@@ -74,16 +74,14 @@ def cases(found: dict[str, Any], domain: str, way: str, given: argparse.Namespac
     return [found[f"{domain} {given.rows} {seed} {way}"] for seed in given.seeds]
 
 
-def trained(
-    domain: str, cases: dict[str, tuple[int, str]], *, rows: int, keep: Path | None
-) -> dict[str, dict[str, Any]]:
+def train(domain: str, missing: dict[str, tuple[int, str]], found: Kept, *, rows: int) -> None:
     """The students that are still missing, of one teacher."""
-    terminal, found = Terminal(), {}
+    terminal = Terminal()
     with tempfile.TemporaryDirectory() as name:
         workshop = balance.prepared(domain, 0, rows, Path(name), terminal)
         corpus, base = workshop.corpus, workshop.recipe.student.model_dump()
         teacher = float(np.mean(balance.right(workshop.teacher, corpus["test"])))
-        for key, (seed, way) in cases.items():
+        for key, (seed, way) in missing.items():
             settings = StudentRecipe.model_validate({**base, "epochs": EPOCHS, "patience": None, **WAYS[way]})
             plan = workshop.plan(settings, SHAPE)
             told = workshop.signals(workshop.recording([plan]))
@@ -104,12 +102,8 @@ def trained(
             seconds = time.monotonic() - began
             shutil.rmtree(folder)
             ok = "".join(map(str, balance.right(student, corpus["test"])))
-            found[key] = {"ok": ok, "seconds": seconds, "teacher": teacher, "last": state.history[-1]}
+            found.add(key, {"ok": ok, "seconds": seconds, "teacher": teacher, "last": state.history[-1]})
             terminal.say(f"{key}: {100 * np.mean([int(c) for c in ok]):.1f} %, {seconds:.0f} s")
-            if keep:
-                with keep.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps({"key": key, **found[key]}) + "\n")
-    return found
 
 
 INTRODUCTION = [
