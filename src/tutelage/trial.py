@@ -70,7 +70,7 @@ class Judge:
         if settings.max_latency_ms is not None and latency > settings.max_latency_ms:
             problems.append(f"{latency:.2f} ms is more than {settings.max_latency_ms:g}")
         if settings.max_mb is not None and size > 1e6 * settings.max_mb:
-            problems.append(f"{size / 1e6:.1f} MB is more than {settings.max_mb:g}")
+            problems.append(f"{size / 1e6:.3f} MB is more than {settings.max_mb:g}")
         within = not problems
         # Without a share to keep there is no first good one: all are tried and the best is taken.
         keeps = settings.keep is not None and low >= settings.keep

@@ -70,6 +70,15 @@ def test_the_goal_is_told_as_it_was_asked(searched: Any, changes: dict[str, Any]
     assert told in search.sentence(searched(**changes))
 
 
+def test_a_goal_that_was_missed_is_told_at_the_top(searched: Any) -> None:
+    assert search.missed(searched()) == ""
+    assert "The goal was not reached" not in page.html(searched())
+    html = page.html(searched(reached=False))
+    assert "is one that keeps" in search.missed(searched(reached=False))
+    assert html.index("The goal was not reached") < html.index("<main>")
+    assert 'id="search"' in html
+
+
 def test_a_frontier_is_drawn_of_what_was_judged(searched: Any) -> None:
     drawn = search.frontier(searched())
     assert drawn is not None

@@ -76,6 +76,7 @@ def _answer(measurements: Measurements) -> dict[str, Any]:
     return {
         "headline": answer.headline(measurements),
         "sentence": answer.sentence(measurements),
+        "missed": search.missed(measurements),
         "verdict": answer.verdict(measurements),
         "caution": answer.caution(measurements),
         "beside": answer.beside(measurements),

@@ -39,7 +39,15 @@ def goal(search: Search) -> str:
         parts.append(f"answers one text in {search.max_latency_ms:g}{number.SPACE}ms")
     if search.max_mb is not None:
         parts.append(f"takes at most {search.max_mb:g}{number.SPACE}MB")
-    return ", ".join(parts)
+    return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
+
+
+def missed(measurements: Measurements) -> str:
+    """A sentence for the top of the page where nothing reached the goal; empty otherwise."""
+    search = measurements.search
+    if search is None or search.reached:
+        return ""
+    return f"None of the students that were tried is one that {goal(search)}. This is the best of them."
 
 
 def sentence(measurements: Measurements) -> str:

@@ -101,7 +101,8 @@ def _searched(measurements: Measurements) -> list[str]:
             found.append(f"One size {way} ({name}) kept {_kept(one)} at {speed} the speed.")
     if not found:
         return []
-    return [*found, f"That is on rows kept aside, where the student kept {_kept(taken)}."]
+    cut = ", before it was trained to its end" if taken.given_up_after else ""
+    return [*found, f"That is on rows kept aside, where the student kept {_kept(taken)}{cut}."]
 
 
 def _known(tried: Tried) -> bool:
