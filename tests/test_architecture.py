@@ -39,6 +39,7 @@ SHARED = {
     "recipe_teacher",
     "recipe_training",
     "recipe_transfer",
+    "session",
     "storage",
     "text",
     "version",

@@ -214,7 +214,7 @@ class Climb:
                 student = self.workshop.beginning.student(rung.shape)
                 tokens = student.tokenize(self._judge.rows.texts()[:128])
                 cost = learning = ladder.seconds_to_read(student, tokens)
-                if self._followed(rung):
+                if self._followed(rung).everywhere:
                     learning = ladder.seconds_to_read(student, tokens, every=True)
                 found.append(_Step(rung, cost, learning))
                 bar.advance()

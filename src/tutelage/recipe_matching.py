@@ -58,6 +58,11 @@ class MatchingRecipe(Part):
     hidden_of: Literal["text", "token"] = Field(
         "text", description="whose hidden states are matched: averages over each text, or every token's"
     )
+    hidden_last: bool = Field(
+        True,
+        description="match the student's last layer too; without, it is computed only where the head reads it, which "
+        "is much faster",
+    )
     hidden_embeddings: bool = Field(False, description="match the embeddings too, with the teacher's")
     layer_map: Literal["uniform", "last", "learned"] | Layers = Field(
         "uniform",

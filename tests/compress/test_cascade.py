@@ -12,6 +12,7 @@ import torch
 
 import tiny_models
 from splits import split
+from tutelage import session
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.wide import Wide
 from tutelage.bundle.onnx_file import has_external_data
@@ -19,7 +20,7 @@ from tutelage.compress import cascade, graph
 from tutelage.compress.cascade import Gate
 from tutelage.compress.compare import Judge
 from tutelage.compress.export import Export, export
-from tutelage.compress.run import outputs, session
+from tutelage.compress.run import outputs
 from tutelage.encoding import Reading
 from tutelage.progress import Silent
 from tutelage.recipe import CompressRecipe
@@ -74,7 +75,7 @@ def test_batches_of_one_of_sure_and_of_unsure_rows_answer_alike(written: tuple[N
     tokens = network.tokenize(TEXTS)
     alone = cascade._scores(network, tokens) / gate.temperature  # type: ignore[operator]
     sure = TASK.confidence(torch.from_numpy(alone)).numpy() >= gate.threshold
-    together, running = outputs(file, network, tokens), session(file, threads=1)
+    together, running = outputs(file, network, tokens), session.start(str(file), threads=1)
     for rows in (np.flatnonzero(sure)[:9], np.flatnonzero(~sure)[:9], np.array([0]), np.array([1]), np.arange(33)):
         batch = network.collate(tokens, rows)
         feed = {"input_ids": batch.input_ids.numpy(), "attention_mask": batch.attention_mask.numpy()}

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -13,7 +15,7 @@ from splits import split
 from tutelage.artifacts.first_token import only_first_token
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.wide import Wide
-from tutelage.compress import graph
+from tutelage.compress import graph, quantize
 from tutelage.compress.compare import Judge
 from tutelage.compress.export import Export, export
 from tutelage.compress.run import outputs
@@ -92,6 +94,30 @@ def test_the_model_is_as_before_afterwards(bert: Path, tmp_path: Path) -> None:
     batch = given.collate(tokens, np.arange(3))
     states = given.model(batch.input_ids, batch.attention_mask, output_hidden_states=True).hidden_states
     assert states[-1].shape == states[0].shape
+
+
+def test_each_layer_attends_in_one_operator(bert: Path, tmp_path: Path) -> None:
+    made = export(network(bert), tmp_path / "model.onnx", texts=TEXTS[:4])
+    kinds = Counter(node.op_type for node in onnx.load(str(made.file)).graph.node)
+    assert kinds["Attention"] == 4
+    assert not kinds["Softmax"]
+
+
+@pytest.mark.parametrize("numbers", [10**9, 10])
+def test_eight_bits_of_everything_large_in_the_file(
+    numbers: int, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Embeddings are made fp32 once, when the file is loaded, or row by row where that would be too much."""
+    monkeypatch.setattr("tutelage.compress.quantize._ENDLESS", numbers)
+    given = network(bert)
+    made = export(given, tmp_path / "fp32.onnx", texts=TEXTS[:4])
+    quantize.int8(made.file, tmp_path / "int8.onnx")
+    model = onnx.load(str(tmp_path / "int8.onnx"))
+    floats = [v for v in model.graph.initializer if v.data_type == onnx.TensorProto.FLOAT and len(v.dims) == 2]
+    assert all(np.prod(value.dims) < 1024 for value in floats)
+    assert ("DequantizeLinear" in {node.op_type for node in model.graph.node}) == (numbers == 10)
+    tokens = given.tokenize(TEXTS[:40])
+    np.testing.assert_allclose(outputs(tmp_path / "int8.onnx", given, tokens), given.outputs(tokens), atol=0.05)
 
 
 def test_a_graph_that_differs_is_refused(shallow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,13 +12,14 @@ import torch
 
 import tiny_models
 from tutelage import recipe as recipes
+from tutelage import session
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.wide import Wide
 from tutelage.compress import cascade
 from tutelage.compress.cascade import Gate, Middle
 from tutelage.compress.compare import Judge
 from tutelage.compress.export import export
-from tutelage.compress.run import outputs, session
+from tutelage.compress.run import outputs
 from tutelage.encoding import Reading
 from tutelage.errors import RecipeError
 from tutelage.recipe import CompressRecipe
@@ -67,7 +68,7 @@ class Three:
         """Answers and levels of some rows in one batch."""
         batch = self.dear.collate(self.tokens, np.asarray(rows))
         feed = {"input_ids": batch.input_ids.numpy(), "attention_mask": batch.attention_mask.numpy()}
-        logits, level = session(file, threads=1).run(["logits", "level"], feed)
+        logits, level = session.start(str(file), threads=1).run(["logits", "level"], feed)
         return logits, level
 
 

@@ -42,6 +42,17 @@ def test_left_out_nothing_is_asked_for_that_was_not_before() -> None:
     assert planned(hidden=0).recording(2, 48) == Recording(2)
 
 
+def test_the_last_layer_may_be_left_to_the_head() -> None:
+    shape, full = Shape(3, 32, 2, 32), Shape(6, 32, 2, 32)
+    every = matching.plan(StudentRecipe(hidden=1.0), shape, full)
+    some = matching.plan(StudentRecipe(hidden=1.0, hidden_last=False), shape, full)
+    assert (every.ours, every.theirs, every.everywhere) == ((1, 2, 3), (2, 4, 6), True)
+    assert (some.ours, some.theirs, some.everywhere) == ((1, 2), (2, 4), False)
+    # While a student grows, the layer that is last for a while is matched.
+    assert some.up_to(2).everywhere
+    assert not matching.plan(StudentRecipe(hidden=1.0, hidden_last=False), Shape(1, 32, 2, 32), full)
+
+
 def test_only_what_weighs_is_recorded() -> None:
     made = planned(hidden_of="token", hidden_embeddings=True, relations=1, relation_layer=5)
     assert made.channels(1) == (
@@ -169,7 +180,7 @@ def test_stages_take_what_they_are_given_and_leave_the_rest() -> None:
 def test_a_mixture_starts_around_the_uniform_map_and_adds_up_to_one() -> None:
     made = planned(layer_map="learned", hidden_embeddings=True)
     assert (made.ours, made.theirs) == ((0, 1, 2), (0, 1, 2, 3, 4, 5, 6))
-    shares = Mixture(made.ours, made.theirs)().detach()
+    shares = Mixture(made.ours, made.theirs, made.depth)().detach()
     torch.testing.assert_close(shares.sum(1), torch.ones(3))
     assert shares.argmax(1).tolist() == [0, 3, 6]
     assert shares[0].tolist() == [1, 0, 0, 0, 0, 0, 0]  # embeddings follow embeddings alone
@@ -181,7 +192,7 @@ def test_a_mixture_learns_which_layer_to_follow() -> None:
     """Only one of the teacher's layers can be reached: the shares come to be its."""
     teacher = torch.randn(40, 4, 8, generator=torch.manual_seed(0))
     student = teacher[:, 1:2]
-    mixture = Mixture((1,), (1, 2, 3, 4))
+    mixture = Mixture((1,), (1, 2, 3, 4), 1)
     optimizer = torch.optim.Adam(mixture.parameters(), lr=0.05)
     for _ in range(300):
         optimizer.zero_grad()

@@ -86,6 +86,26 @@ def test_the_last_layer_for_the_first_token_trains_the_same(bert: Path) -> None:
         torch.testing.assert_close(lean.model.state_dict()[name], value, rtol=0, atol=1e-5)
 
 
+class _Shifted(torch.nn.Linear):
+    """As an adapter would: another answer than its weight and bias give."""
+
+    def forward(self, *given: torch.Tensor) -> torch.Tensor:
+        return super().forward(*given) + given[0].sum(-1, keepdim=True)
+
+
+@pytest.mark.parametrize("part", ["key", "value"])
+def test_what_stands_beside_a_weight_is_not_passed_over(part: str, bert: Path) -> None:
+    given = network(bert)
+    attention = given.model.bert.encoder.layer[-1].attention.self
+    plain = getattr(attention, part)
+    setattr(attention, part, _Shifted(plain.in_features, plain.out_features))
+    tokens = given.tokenize(TEXTS)
+    expected = given.outputs(tokens)
+    with needed_positions(given, tokens, dropout=0.0) as applied:
+        assert applied
+        np.testing.assert_allclose(given.outputs(tokens), expected, atol=1e-5)
+
+
 def test_a_head_that_reads_other_tokens_gets_them_all(tmp_path: Path) -> None:
     given = network(tiny_models.write_gpt2(tmp_path))
     with needed_positions(given, given.tokenize(TEXTS), dropout=0.0) as applied:

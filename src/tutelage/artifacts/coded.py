@@ -20,8 +20,6 @@ from torch import nn
 
 FILE = "codes.safetensors"
 PIECES = 255
-# The number left over in a byte stands for a part of zeros.
-_ZERO = PIECES
 
 
 @dataclass(frozen=True)
@@ -80,39 +78,32 @@ class Coded(nn.Module):
     whole: torch.Tensor
     numbers: torch.Tensor
     pieces: torch.Tensor
-    place_whole: torch.Tensor
-    place_numbers: torch.Tensor
     first: torch.Tensor
+    place: torch.Tensor
 
     def __init__(self, table: Any, codes: Codes) -> None:
         """`table` is the `nn.Embedding` that `codes` are of; some architectures scale what they look up."""
         super().__init__()
-        weight, others = table.weight.detach(), codes._others(len(table.weight))
-        parts, size = codes.pieces.shape[0], codes.pieces.shape[2]
+        weight = table.weight.detach()
+        parts, _, size = codes.pieces.shape
         self.scale = float(getattr(table, "embed_scale", 1.0))
-        # Both tables end with a row of nothing: what one of them gives for a token that the other one holds.
-        nothing = weight.new_zeros((1, weight.shape[1]))
-        self.register_buffer("whole", torch.cat([weight[torch.from_numpy(codes.whole)], nothing]))
-        none = np.full((1, parts), _ZERO, dtype=np.uint8)
-        self.register_buffer("numbers", torch.from_numpy(np.concatenate([codes.numbers, none])))
-        zeros = np.zeros((parts, 1, size), dtype=np.float32)
-        pieces = np.concatenate([codes.pieces, zeros], axis=1).reshape(-1, size)
-        self.register_buffer("pieces", torch.from_numpy(pieces))
-        self.register_buffer("first", torch.arange(parts) * (PIECES + 1))
-        self.register_buffer("place_whole", _places(codes.whole, len(weight)))
-        self.register_buffer("place_numbers", _places(others, len(weight)))
+        self.register_buffer("whole", weight[torch.from_numpy(codes.whole)])
+        self.register_buffer("numbers", torch.from_numpy(codes.numbers))
+        self.register_buffer("pieces", torch.from_numpy(codes.pieces.reshape(-1, size)))
+        self.register_buffer("first", torch.arange(parts) * PIECES)
+        self.register_buffer("place", _places(codes, len(weight)))
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Ids (S, T) -> (S, T, D)."""
-        # Looked up as embeddings, which a graph can hold in eight bits; an index would stay in floating point.
-        find = nn.functional.embedding
-        whole = find(self.place_whole[ids].long(), self.whole)
-        numbers = self.numbers[self.place_numbers[ids].long()].long() + self.first
-        return (whole + find(numbers, self.pieces).flatten(-2)) * self.scale
+        # Nothing of the table depends on the ids: a graph computes it once, when it is loaded.
+        numbers = self.numbers.long() + self.first
+        put = nn.functional.embedding(numbers, self.pieces).flatten(1)
+        table = torch.cat([self.whole, put]).index_select(0, self.place.long())
+        return nn.functional.embedding(ids, table) * self.scale
 
 
-def _places(held: NDArray[np.int64], count: int) -> torch.Tensor:
-    """(V,) the row of each token in a table of some of them, or the one after its last; in as few bytes as will do."""
-    place = np.full(count, len(held), dtype=np.int16 if len(held) <= np.iinfo(np.int16).max else np.int32)
-    place[held] = np.arange(len(held))
+def _places(codes: Codes, count: int) -> torch.Tensor:
+    """(V,) where each token's row is when those that are kept whole come first; in as few bytes as will do."""
+    place = np.empty(count, dtype=np.int16 if count <= np.iinfo(np.int16).max else np.int32)
+    place[np.concatenate([codes.whole, codes._others(count)])] = np.arange(count)
     return torch.from_numpy(place)

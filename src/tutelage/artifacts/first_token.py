@@ -2,7 +2,10 @@
 
 A classification head of the BERT family reads the last layer at the first token and nowhere else. All other positions
 of that layer are needed as keys and values only: their queries, their attention output and their feed-forward block
-are work that no one reads. The outputs are the same; of a layer's arithmetic about three quarters go.
+are work that no one reads. Nor need their keys and values be computed: with one query q a head, q · (W_k x) is
+(W_kᵀ q) · x, and the weighted sum of W_v x is W_v times the weighted sum of x; what the keys' bias adds is the same for
+every position, so that softmax takes it out. Each head then compares one vector as wide as the layer with what comes
+into the layer, and nothing is left that is done for every token but that. The outputs are the same.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import parametrize
 
 _PARTS = ("attention", "intermediate", "output")
 
@@ -52,18 +56,42 @@ def _is_bert_layer(module: nn.Module) -> bool:
 def _forward(layer: Any, hidden: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     """(B, T, D) -> (B, 1, D)."""
     inner = layer.attention.self
-    width = inner.attention_head_size
-
-    def heads(values: torch.Tensor) -> torch.Tensor:
-        return values.view(values.shape[0], values.shape[1], -1, width).transpose(1, 2)
-
     first = hidden[:, :1]
     if mask is not None:
         mask = mask[:, :, :1]
-    context = F.scaled_dot_product_attention(
-        heads(inner.query(first)), heads(inner.key(hidden)), heads(inner.value(hidden)), attn_mask=mask
-    )
-    context = context.transpose(1, 2).reshape(first.shape)
-    attended = layer.attention.output(context, first)
+    read = _read_inputs if _plain(inner.key) and _plain(inner.value) else _read_keys
+    attended = layer.attention.output(read(inner, inner.query(first), hidden, mask), first)
     result: torch.Tensor = layer.output(layer.intermediate(attended), attended)
     return result
+
+
+def _plain(part: Any) -> bool:
+    """Whether a weight and a bias are all there is to a part; an adapter beside them would be passed over."""
+    return type(part) is nn.Linear and not parametrize.is_parametrized(part)
+
+
+def _read_inputs(inner: Any, query: torch.Tensor, hidden: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """What the first position gathers (B, 1, D), from the layer's inputs: no keys, no values."""
+    size = inner.attention_head_size
+    count = query.shape[-1] // size
+    keys, values = (part.weight.view(count, size, -1) for part in (inner.key, inner.value))
+    asked = (query.view(-1, count, size).transpose(0, 1) @ keys).transpose(0, 1)
+    # The heads stand where positions would: all of them read the same inputs.
+    inputs = hidden.unsqueeze(1)
+    seen = mask if mask is None else mask.expand(-1, -1, count, -1)
+    found = F.scaled_dot_product_attention(asked.unsqueeze(1), inputs, inputs, attn_mask=seen, scale=size**-0.5)
+    gathered: torch.Tensor = found.squeeze(1).transpose(0, 1) @ values.transpose(1, 2)
+    gathered = gathered.transpose(0, 1).reshape(query.shape)
+    return gathered if inner.value.bias is None else gathered + inner.value.bias
+
+
+def _read_keys(inner: Any, query: torch.Tensor, hidden: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """What the first position gathers (B, 1, D), from keys and values of all positions."""
+
+    def heads(values: torch.Tensor) -> torch.Tensor:
+        return values.view(values.shape[0], values.shape[1], -1, inner.attention_head_size).transpose(1, 2)
+
+    found = F.scaled_dot_product_attention(
+        heads(query), heads(inner.key(hidden)), heads(inner.value(hidden)), attn_mask=mask
+    )
+    return found.transpose(1, 2).reshape(query.shape)

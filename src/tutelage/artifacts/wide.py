@@ -50,7 +50,9 @@ class Wide(nn.Module):
         before = torch.cat([torch.zeros_like(input_ids[:, :1]), input_ids[:, :-1]], dim=1)
         paired = torch.cat([torch.zeros_like(mask[:, :1]), mask[:, 1:]], dim=1)
         pairs = self.vocabulary + (before * _FIRST + input_ids * _SECOND) % self.buckets
-        total = (self.table[input_ids].float() * mask).sum(1) + (self.table[pairs].float() * paired).sum(1)
+        # Looked up as embeddings, which a graph does in one step.
+        words, phrases = (nn.functional.embedding(ids, self.table).float() for ids in (input_ids, pairs))
+        total = (words * mask).sum(1) + (phrases * paired).sum(1)
         return self.scale * total / mask.sum(1).clamp(min=1).sqrt() + self.bias
 
     @property

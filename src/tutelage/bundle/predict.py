@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tutelage import session as sessions
 from tutelage.bundle.limits import INPUTS, LEVEL, OUTPUT, Limits
 from tutelage.bundle.read import Contents, open_bundle
 from tutelage.encoding import Reading, encode
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 _BLOCK = 4096
 # Padded tokens of one call of the graph; more saves no time on a CPU and costs memory.
 BATCH_TOKENS = 4096
-_ERRORS_ONLY = 3
 
 
 def load(path: str | Path, *, threads: int | None = None, expect_task: str | None = None) -> Bundle:
@@ -169,17 +169,8 @@ def _tokenizer(contents: Contents) -> tokenizers.Tokenizer:
 
 
 def _session(contents: Contents, threads: int) -> onnxruntime.InferenceSession:
-    import onnxruntime as ort
-
-    ort.set_default_logger_severity(_ERRORS_ONLY)
-    options = ort.SessionOptions()
-    options.log_severity_level = _ERRORS_ONLY
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     try:
-        session = ort.InferenceSession(contents.model, options, providers=["CPUExecutionProvider"])
+        session = sessions.start(contents.model, threads=threads)
     except Exception as error:  # onnxruntime's own exceptions share no public base
         raise BundleError(
             f"the model of {contents.path} cannot be loaded: {str(error).splitlines()[0]}",

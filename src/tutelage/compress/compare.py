@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tutelage import session
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.tokens import Tokens
-from tutelage.compress.run import outputs, session
+from tutelage.compress.run import outputs
 
 _ROUNDS = 5
 _TIMED_ROWS = 256
@@ -59,7 +60,7 @@ class Judge:
         for part in np.array_split(rows[np.argsort(self.tokens.lengths[rows])], max(1, len(rows) // 16)):
             batch = self.network.collate(self.tokens, part)
             batches.append({"input_ids": batch.input_ids.numpy(), "attention_mask": batch.attention_mask.numpy()})
-        sessions = [session(file, threads=self.threads) for file in (one, other)]
+        sessions = [session.start(str(file), threads=self.threads) for file in (one, other)]
         ratios = []
         for number in range(_ROUNDS + 1):
             times = []

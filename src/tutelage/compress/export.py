@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from onnxscript import optimizer
 from torch import nn
 
 from tutelage import storage
@@ -19,11 +20,17 @@ from tutelage.artifacts.coded import in_pieces
 from tutelage.artifacts.first_token import only_first_token
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.no_layers import NoLayers
+from tutelage.compress.attention import register as attention_operator
 from tutelage.compress.run import outputs
 from tutelage.errors import TutelageError
 
 # Largest difference of any output between PyTorch and ONNX Runtime in fp32, next to outputs of about 1 to 10.
 TOLERANCE = 1e-3
+# The first that has attention as one operator: faster in ONNX Runtime than its parts (docs/decisions/0014).
+OPSET = 23
+# Numbers. What is computed from weights alone stays in parts, which are smaller: embeddings put together from pieces.
+# ONNX Runtime computes it when it loads the graph.
+_FOLDED = 1024
 # Tokens. Below, torch's tracer takes the lengths of an encoder-decoder for special cases, and refuses to generalise.
 _SHORTEST = 3
 
@@ -108,11 +115,14 @@ def _traced(
             input_names=list(shapes),
             output_names=list(names),
             dynamic_shapes=shapes,
+            opset_version=OPSET,
             dynamo=True,
             external_data=False,
             verbose=False,
+            optimize=False,
         )
-    assert program is not None
+        assert program is not None
+        optimizer.optimize_ir(program.model, input_size_limit=_FOLDED, output_size_limit=_FOLDED)
     with storage.whole_file(file) as partial:
         program.save(str(partial), external_data=False)
         model = onnx.load(str(partial))
@@ -126,7 +136,7 @@ def _traced(
 
 
 def _write(network: Network, file: Path) -> None:
-    """Fused attention of some architectures cannot be decomposed; plain attention can.
+    """Fused attention of some architectures cannot be written; plain attention can.
 
     Every attempt costs seconds, so that what is known to fail comes last: the fused attention of encoder-decoders, and
     a trace of theirs that is to hold below `_SHORTEST` tokens, which torch finds out at its end and begins again.
@@ -136,7 +146,7 @@ def _write(network: Network, file: Path) -> None:
         trace(_Logits(network), file, names=["logits"], max_tokens=network.reading.max_tokens)
         return
     fused = model.config._attn_implementation
-    for attention in dict.fromkeys(("eager", fused) if two_stacks else (fused, "eager")):
+    for attention in dict.fromkeys(("eager", fused) if two_stacks else (attention_operator(), fused, "eager")):
         model.set_attn_implementation(attention)
         try:
             trace(

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
+from tutelage import session
 from tutelage.artifacts.batch import by_length
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.tokens import Tokens
 
 
-def session(file: Path, *, threads: int) -> Any:
-    """An ONNX Runtime session on the CPU."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-
-
 def outputs(file: Path, network: Network, tokens: Tokens, *, threads: int = 0) -> NDArray[np.float32]:
     """Outputs (N, K) of an ONNX file for all rows; `network` lends tokenizer and task."""
-    running = session(file, threads=threads)
+    running = session.start(str(file), threads=threads)
     result = np.empty((len(tokens), network.task.width), dtype=np.float32)
     for rows in by_length(tokens.lengths, tokens=2048):
         batch = network.collate(tokens, rows)

@@ -226,10 +226,10 @@ class _Lesson:
         of_outputs = losses.choose(settings.loss, student.task)
         told = self.signals.only(() if plan.by_token else plan.theirs, plan.channels(1))
         texts = [self.transfer.tokens, student.tokenize(self.validation.texts())]
-        # Following layers needs every position of the last one; outputs alone need what the head reads.
+        # Following the last layer needs every position of it; outputs alone need what the head reads.
         every: AbstractContextManager[Any] = nullcontext()
         with used_embeddings(student, texts) as (tokens, judged):
-            if not plan:
+            if not plan.everywhere:
                 every = needed_positions(student, tokens, dropout=settings.dropout)
             with every:
                 work = Work(

@@ -50,7 +50,7 @@ class Learner(nn.Module):
         self.student, self.plan = student, plan
         same = width == teacher_width
         self.bridges = nn.ModuleList(nn.Identity() if same else nn.Linear(width, teacher_width) for _ in plan.ours)
-        self.mixture = Mixture(plan.ours, plan.theirs) if plan.learned else None
+        self.mixture = Mixture(plan.ours, plan.theirs, plan.depth) if plan.learned else None
         self.uncertainty = Uncertainty() if uncertain else None
 
     def forward(self, batch: Batch) -> Told:
@@ -90,9 +90,10 @@ class Mixture(nn.Module):
     around the uniform map: a layer's score falls by one for each layer that lies between. Embeddings follow embeddings.
     """
 
-    def __init__(self, ours: Sequence[int], theirs: Sequence[int]) -> None:
+    def __init__(self, ours: Sequence[int], theirs: Sequence[int], depth: int) -> None:
+        """`ours` and `theirs` are numbers of layers, `depth` is how many the student has."""
         super().__init__()
-        middles = dict(enumerate(matched_layers(max(theirs), max(ours)), start=1))
+        middles = dict(enumerate(matched_layers(max(theirs), depth), start=1))
         start = [[-float(abs(layer - middles.get(mine, 0))) for layer in theirs] for mine in ours]
         apart = [[(layer == 0) != (mine == 0) for layer in theirs] for mine in ours]
         self.scores = nn.Parameter(torch.tensor(start))

@@ -39,9 +39,16 @@ class Plan:
     relations: Pair | None = None
     parts: int = 0
     """Relation heads."""
+    depth: int = 0
+    """The student's layers."""
 
     def __bool__(self) -> bool:
         return bool(self.ours or self.attention or self.relations)
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether the student's last layer is needed at every position, not only where its head reads it."""
+        return bool(self.depth in self.ours or self.attention or self.relations)
 
     def of(self, stage: StudentRecipe) -> Plan:
         """What is left of it in a stage that does not weigh everything."""
@@ -61,6 +68,7 @@ class Plan:
             attention=tuple(pair for pair in self.attention if pair[0] <= layers),
             # The topmost layer, whichever it is, has the relations to follow.
             relations=self.relations and (layers, self.relations[1]),
+            depth=layers,
         )
 
     def channels(self, side: Literal[0, 1]) -> tuple[Channel, ...]:
@@ -80,7 +88,8 @@ class Plan:
 
 def of_recorded(recording: Recording) -> Plan:
     """The student's layers 1, 2 ... with what was recorded, in order."""
-    return Plan(tuple(range(1, len(recording.layers) + 1)), recording.layers)
+    depth = len(recording.layers)
+    return Plan(tuple(range(1, depth + 1)), recording.layers, depth=depth)
 
 
 def together(recordings: Sequence[Recording]) -> Recording:
@@ -98,9 +107,8 @@ def plan(settings: StudentRecipe, shape: Shape, full: Shape) -> Plan:
 
     Raises `ModelError` when the shapes do not allow it.
     """
-    made = Plan()
-    if settings.weighs("hidden"):
-        made = _hidden(settings, shape, full)
+    made = _hidden(settings, shape, full) if settings.weighs("hidden") else Plan()
+    made = replace(made, depth=shape.layers)
     if settings.weighs("attention"):
         made = replace(made, attention=_attention(settings, shape, full), heads=full.heads)
     if settings.weighs("relations"):
@@ -163,9 +171,14 @@ def relation_heads(wanted: int | None, ours: int, theirs: int, heads: int) -> in
 
 def _hidden(settings: StudentRecipe, shape: Shape, full: Shape) -> Plan:
     learned, first = settings.layer_map == "learned", 0 if settings.hidden_embeddings else 1
-    theirs = list(range(1, full.layers + 1)) if learned else matched_layers(full.layers, shape.layers, _map(settings))
+    last = shape.layers if settings.hidden_last else shape.layers - 1
+    theirs = matched_layers(full.layers, shape.layers, _map(settings))[:last]
+    if learned:
+        theirs = list(range(1, full.layers + 1))
+    if first > last:
+        return Plan()
     return Plan(
-        tuple(range(first, shape.layers + 1)),
+        tuple(range(first, last + 1)),
         (0, *theirs) if settings.hidden_embeddings else tuple(theirs),
         learned=learned,
         by_token=settings.hidden_of == "token",
