@@ -169,7 +169,8 @@ class _Story:
         """Measure every model on the same test rows, on this machine, in one go."""
         facts = machine.describe(threads=cast.threads)
         control = cast.control is not None
-        search = cast.search and cast.search.model_dump()
+        # What disturbed the timing of a search is told, and no reason to measure again.
+        search = cast.search and cast.search.model_dump(exclude={"tried": {"__all__": {"other_programs"}}})
         others = {name: split.fingerprint for name, split in cast.corpus.others.items()}
         more: list[Any] = [cast.curve.model_dump()] if cast.curve else []
         more += [others] if others else []

@@ -76,7 +76,7 @@ def prove(cast: Cast, facts: dict[str, Any], progress: Logged) -> Measurements:
         beside = {one.where: _deployed(f"One size {one.where}", one.made, cast, drafts) for one in cast.neighbours}
         everyone = {**players, **beside}
         examined = measure.examine(everyone, test.texts(), speed_rows=settings.speed_rows, progress=progress)
-        candidates = {name: examined[name] for name in players}
+        candidates = {name: examined.candidates[name] for name in players}
         _warn_of_words(cast, progress)
         others = elsewhere.examine(cast.corpus, players, settings, seed=cast.recipe.seed, progress=progress)
     finally:
@@ -88,7 +88,7 @@ def prove(cast: Cast, facts: dict[str, Any], progress: Logged) -> Measurements:
         scored = measure.score(cast.corpus.task, candidates, test.targets, bootstrap)
         found = sizes.score(
             cast.corpus.task,
-            {name: examined[name] for name in beside},
+            {name: examined.candidates[name] for name in beside},
             student=candidates["student"],
             teacher=candidates["teacher"],
             targets=test.targets,
@@ -106,6 +106,7 @@ def prove(cast: Cast, facts: dict[str, Any], progress: Logged) -> Measurements:
         times=cast.folder.times(),
         history={part: history for part, history in cast.folder.histories().items() if part in players},
         warnings=progress.warnings,
+        other_programs=examined.other_programs,
         search=cast.search,
         others=others,
         curve=cast.curve,

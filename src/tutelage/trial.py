@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tutelage import storage
-from tutelage.artifacts.measurements import Interval, Tried
+from tutelage.artifacts.measurements import BUSY, Interval, Tried
 from tutelage.evaluate import speed
 from tutelage.evaluate.intervals import Bootstrap, Resampled
 from tutelage.evaluate.speed import Contender
@@ -41,13 +41,14 @@ class Judge:
         bundle = workshop.pack(made.network, made.graph_file, place, made.graph.precision)
         kept = self._bootstrap.ratio(self._resampled(bundle.predictions(texts)), self._teacher)
         contender = Contender(name, "onnxruntime", speed.packed(bundle))
-        found = speed.measure([contender], texts[: workshop.recipe.evaluate.speed_rows], progress=workshop.progress)
-        fast, size = found[name, "onnxruntime"], storage.size_of(bundle.path)
+        timed = speed.measure([contender], texts[: workshop.recipe.evaluate.speed_rows], progress=workshop.progress)
+        fast, size = timed.speeds[name, "onnxruntime"], storage.size_of(bundle.path)
         shutil.rmtree(bundle.path)
         within, keeps, verdict = self._verdict(kept.low, fast.p50, size)
         workshop.progress.say(
             f"{name}: keeps {percent(kept.value)}, at least {percent(kept.low)}, "
             f"{fast.rows_per_second:,.0f} rows/s, {size / 1e6:.1f} MB: {verdict}"
+            f"{_beside(timed.other_programs)}"
         )
         return Tried.model_validate(
             {
@@ -56,6 +57,7 @@ class Judge:
                 "retention": Interval(**kept.as_dict()),
                 "rows_per_second": fast.rows_per_second,
                 "latency_ms": {"p50": fast.p50, "p95": fast.p95},
+                "other_programs": timed.other_programs,
                 "bytes": size,
                 "within": within,
                 "keeps": keeps,
@@ -81,6 +83,13 @@ class Judge:
     def _resampled(self, predictions: Array) -> Resampled:
         headline = self.workshop.corpus.task.headline
         return self._bootstrap.scores((headline,), predictions, self.rows.targets)[headline.name]
+
+
+def _beside(share: float | None) -> str:
+    """What disturbed the timing, if anything did."""
+    if share is None or share <= BUSY:
+        return ""
+    return f"; other programs used {percent(share)} of the machine's cores while it was timed"
 
 
 def percent(share: float) -> str:

@@ -21,7 +21,7 @@ from tutelage.climb import Climb, _Step
 from tutelage.compress import cascade, compare
 from tutelage.errors import DataError, ModelError, RecipeError
 from tutelage.evaluate import speed
-from tutelage.evaluate.speed import Contender, Speed
+from tutelage.evaluate.speed import Contender, Speed, Timed
 from tutelage.progress import Silent
 from tutelage.recipe import StudentRecipe, load
 from tutelage.recipe_matching import Stage
@@ -252,19 +252,25 @@ def test_three_levels_are_tried_where_asked_for(
     def not_the_first(judge: Judge, low: float, latency: float, size: int) -> tuple[bool, bool, str]:
         return verdict(judge, low if len(calls) > 1 else 0.0, latency, size)
 
-    def faster_every_time(contenders: list[Contender], *_: object, **__: object) -> dict[tuple[str, str], Speed]:
+    def faster_every_time(contenders: list[Contender], *_: object, **__: object) -> Timed:
         calls.append(contenders[0].model)
-        return {(contenders[0].model, "onnxruntime"): Speed(100.0 * len(calls), 512, 1.0, 1.0)}
+        found = {(contenders[0].model, "onnxruntime"): Speed(100.0 * len(calls), 512, 1.0, 1.0)}
+        return Timed(found, 0.6 if len(calls) == 2 else 0.01)
 
     monkeypatch.setattr(Judge, "_verdict", not_the_first)
     monkeypatch.setattr(trial, "speed", SimpleNamespace(measure=faster_every_time, packed=speed.packed))
     student = {"keep": 0.1, "control": False, "wide": True, "epochs": 1, "rungs": ["one", "whole"]}
     compress = {"quantize": "none", "cascade_levels": 3, "cascade_loss": 0.3}
-    given = recipe(reviews, bert, tmp_path / "run", student=student, compress=compress)
-    run = pipeline.run(given)
+    given, first = recipe(reviews, bert, tmp_path / "run", student=student, compress=compress), Listener()
+    run = pipeline.run(given, progress=first)
     search = run.measurements.search
     assert search is not None
     assert [tried.name for tried in search.tried] == ["one", "whole", "whole after one, cascade 0.3"]
+    # The second was timed beside something else.
+    assert [tried.other_programs for tried in search.tried] == [0.01, 0.6, 0.01]
+    disturbed = [line for line in first.said if "other programs used" in line]
+    assert [line.split(":")[0] for line in disturbed] == ["whole"]
+    assert "60.0 % of the machine's cores" in disturbed[0]
     assert [tried.taken for tried in search.tried] == [False, False, True]
     model = run.measurements.models["student"]
     assert len(model.answered) == 3

@@ -19,6 +19,8 @@ from tutelage.storage import write_json
 
 FILE = "measurements.json"
 VERSION = 1
+BUSY = 0.1
+"""Share of all cores from which on other programs make a ratio of speeds doubtful."""
 ROLES = ("teacher", "student", "control", "baseline")
 """The parts a model can play, in the order in which they are shown."""
 
@@ -29,6 +31,9 @@ def _finite(value: Any) -> Any:
 
 
 Figure = Annotated[float | None, BeforeValidator(_finite)]
+
+
+_OTHERS = "share of all cores, from 0 to 1, that other programs used during the timing; null: not known"
 
 
 class _Part(BaseModel):
@@ -127,6 +132,7 @@ class Tried(_Part):
     )
     rows_per_second: Figure = None
     latency_ms: dict[str, Figure] = Field(default_factory=dict, description="one row at a time: p50 and p95")
+    other_programs: Figure = Field(None, description=_OTHERS)
     bytes: int | None = Field(None, description="of its bundle")
     seconds: Figure = Field(None, description="to train and compress it")
     epochs: int | None = Field(None, description="if it had time for fewer than asked for")
@@ -249,6 +255,7 @@ class Measurements(_Part):
     seeds: Seeds | None = Field(None, description="null: one seed alone")
     sizes: list[Size] = Field(default_factory=list, description="`evaluate.neighbours`: one size smaller, one larger")
     speedup: Speedup | None = None
+    other_programs: Figure = Field(None, description=_OTHERS)
     smaller: Figure = Field(None, description="teacher's bytes over the student's")
     choices: list[Choice] = Field(default_factory=list)
     search: Search | None = Field(None, description="null: the recipe named the student's shape")

@@ -78,9 +78,16 @@ class Candidate:
         return self.speeds[self.player.deployed_in].rows_per_second
 
 
-def examine(
-    players: Mapping[str, Player], texts: list[str], *, speed_rows: int, progress: Progress
-) -> dict[str, Candidate]:
+@dataclass(frozen=True)
+class Examined:
+    """All players after their turn."""
+
+    candidates: dict[str, Candidate]
+    other_programs: float | None
+    """What others used of all cores while they were timed."""
+
+
+def examine(players: Mapping[str, Player], texts: list[str], *, speed_rows: int, progress: Progress) -> Examined:
     """Let all players answer all texts, then time them in turns on some of them."""
     predictions, footprints = {}, {}
     with progress.bar("Answering the test rows", len(players)) as bar:
@@ -93,21 +100,22 @@ def examine(
         for name, player in players.items()
         for runtime, run in player.runs.items()
     ]
-    speeds = speed.measure(contenders, some, progress=progress)
+    timed = speed.measure(contenders, some, progress=progress)
     with progress.bar("Measuring memory", len(players)) as bar:
         for name, player in players.items():
             footprints[name] = player.footprint(some) if player.footprint else None
             bar.advance()
-    return {
+    candidates = {
         name: Candidate(
             player,
             predictions[name],
-            {runtime: speeds[name, runtime] for runtime in player.runs},
+            {runtime: timed.speeds[name, runtime] for runtime in player.runs},
             footprints[name],
             player.levels(texts),
         )
         for name, player in players.items()
     }
+    return Examined(candidates, timed.other_programs)
 
 
 @dataclass(frozen=True)
@@ -205,6 +213,7 @@ def assemble(
     times: dict[str, float],
     history: dict[str, list[dict[str, float]]],
     warnings: list[str],
+    other_programs: float | None = None,
     search: Search | None = None,
     others: Sequence[OtherMeasurements] = (),
     curve: LearningCurve | None = None,
@@ -239,6 +248,7 @@ def assemble(
             of=f"student in {student.player.deployed_in}",
             over=f"teacher in {teacher.player.deployed_in}",
         ),
+        other_programs=other_programs,
         smaller=teacher.player.size / student.player.size,
         choices=[Choice(**choice) for choice in choices],
         disagreements=disagreements(

@@ -1,7 +1,7 @@
 """How fast models answer: text in, prediction out, all in one process, in turns.
 
 Every contender gets the batch size that suits it best, found first. Then all take turns on the same texts, so that a
-machine that slows down slows them all; the median round counts.
+machine that slows down slows them all; the median round counts. How much other programs used meanwhile is noted.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 
 from tutelage.artifacts.batch import by_length
 from tutelage.artifacts.network import Network
+from tutelage.evaluate import bystanders
 from tutelage.progress import Progress
 
 # Padded tokens in a batch. Small batches stay in the cache of a CPU, large ones spread the cost of a call.
@@ -46,6 +47,16 @@ class Speed:
     p95: float
 
 
+@dataclass(frozen=True)
+class Timed:
+    """All contenders of one session."""
+
+    speeds: dict[tuple[str, str], Speed]
+    """By (model, runtime)."""
+    other_programs: float | None
+    """What others used of all cores meanwhile, from 0 to 1; None: not known."""
+
+
 def pytorch(network: Network) -> Run:
     """Tokenise, sort by length, run, softmax: what a careful user of PyTorch would do."""
     import torch
@@ -66,8 +77,16 @@ def packed(bundle: Any) -> Run:
     return lambda texts, budget: bundle.predict(texts, batch_tokens=budget)
 
 
-def measure(contenders: Sequence[Contender], texts: list[str], *, progress: Progress) -> dict[tuple[str, str], Speed]:
-    """Rows a second and latency of each, by (model, runtime)."""
+def measure(
+    contenders: Sequence[Contender], texts: list[str], *, progress: Progress, read: bystanders.Read = bystanders.now
+) -> Timed:
+    """Rows a second and latency of each; `read` gives the machine's counters."""
+    before = read()
+    speeds = _in_turns(contenders, texts, progress)
+    return Timed(speeds, bystanders.share(before, read()))
+
+
+def _in_turns(contenders: Sequence[Contender], texts: list[str], progress: Progress) -> dict[tuple[str, str], Speed]:
     some = texts[: max(1, len(texts) // _SEARCH_SHARE)]
     result = {}
     with progress.bar("Measuring speed", len(contenders) * (_ROUNDS + 2)) as bar:

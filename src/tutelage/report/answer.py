@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tutelage.artifacts.measurements import Interval, Measurements
+from tutelage.artifacts.measurements import BUSY, Interval, Measurements
 from tutelage.report import number, seeds, sizes
 from tutelage.report.comparison import spelled
 
@@ -131,6 +131,18 @@ def caution(measurements: Measurements) -> str:
     title = measurements.models["baseline"].title or "baseline"
     reached = f"{number.score(baseline.value, metric)} {number.interval(baseline, metric)}".rstrip()
     return f"The {title} reaches {reached}, no worse than the student: it may be all you need."
+
+
+def disturbed(measurements: Measurements) -> str:
+    """A sentence when other programs used a noticeable share of the machine during the timing; empty otherwise."""
+    share = measurements.other_programs
+    if share is None or share <= BUSY:
+        return ""
+    used = f"{100 * share:.0f}{number.SPACE}%"
+    return (
+        f"Other programs used {used} of the machine’s cores while speeds were measured: measure again on a quiet "
+        "machine before you rely on a speed or a ratio (delete measurements.json, then run the recipe again)."
+    )
 
 
 def tiles(measurements: Measurements) -> list[Tile]:

@@ -37,6 +37,7 @@ def card(measurements: Measurements, *, licence: str | None = None) -> str:
         sentence=answer.sentence(measurements),
         verdict=answer.verdict(measurements),
         caution=answer.caution(measurements),
+        disturbed=answer.disturbed(measurements),
         beside=answer.beside(measurements),
         seeds=seeds.rows(measurements),
         seed_heads=seeds.HEADS,

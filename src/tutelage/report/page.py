@@ -79,6 +79,7 @@ def _answer(measurements: Measurements) -> dict[str, Any]:
         "missed": search.missed(measurements),
         "verdict": answer.verdict(measurements),
         "caution": answer.caution(measurements),
+        "disturbed": answer.disturbed(measurements),
         "beside": answer.beside(measurements),
         "tiles": answer.tiles(measurements),
         "name": run_name(measurements),

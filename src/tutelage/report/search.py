@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from tutelage.artifacts.measurements import Measurements, Search, Tried
+from tutelage.artifacts.measurements import BUSY, Measurements, Search, Tried
 from tutelage.report import number
 from tutelage.report.charts import log_ticks
 from tutelage.report.plot import COLOURS, draw
@@ -62,7 +62,18 @@ def sentence(measurements: Measurements) -> str:
         ended = ", and trained to its end after it was judged" if cut else ""
         wanted = f"No student was found for the goal: one that {goal(search)}. The best one was taken{ended}."
     took = f" Making them took {number.seconds(search.seconds)} of {number.seconds(search.allowed_seconds)} allowed."
-    return f"{wanted}{took if search.seconds is not None and search.allowed_seconds is not None else ''}"
+    took = took if search.seconds is not None and search.allowed_seconds is not None else ""
+    return f"{wanted}{took}{_disturbed(search)}"
+
+
+def _disturbed(search: Search) -> str:
+    most = max((tried.other_programs or 0.0 for tried in search.tried), default=0.0)
+    if most <= BUSY:
+        return ""
+    return (
+        f" While its students were timed, other programs used up to {100 * most:.0f}{number.SPACE}% of the machine’s "
+        "cores: on a quiet one a latency or a cascade could have been judged otherwise."
+    )
 
 
 def coverage(measurements: Measurements) -> str:

@@ -23,6 +23,7 @@ def summary(measurements: Measurements) -> Table:
 
     metric = measurements.metric(measurements.headline)
     lines = [answer.sentence(measurements), _verdict(measurements), *answer.beside(measurements)]
+    lines += filter(None, [answer.disturbed(measurements)])
     table = Table(
         title=Text("\n".join(lines)), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
     )
