@@ -6,7 +6,7 @@ import fcntl
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,8 @@ class RunFolder:
         self.measurements = path / "measurements.json"
         self.report = path / "report.html"
         self._stages = path / _INSIDE / "stages.json"
+        self._used: list[str] = []
+        self._asked: dict[str, int] = {}
 
     @classmethod
     def claim(cls, recipe: Asked, *, resume: bool, recipe_name: str = RECIPE) -> RunFolder:
@@ -130,9 +132,11 @@ class RunFolder:
 
     def done(self, stage: str, fingerprint: str, *outputs: Path) -> dict[str, Any] | None:
         """What was kept of a stage, if it was finished on the same input and its outputs are still there."""
+        self._asked[stage] = len(self._used)
         record = self._records().get(stage)
         if record and record["fingerprint"] == fingerprint and all(output.exists() for output in outputs):
             kept: dict[str, Any] = record["kept"]
+            self.uses(stage)
             return kept
         return None
 
@@ -143,10 +147,18 @@ class RunFolder:
         """
         records = self._records()
         seconds = round(max(time.monotonic() - started, self.trained(stage) if kept.get("history") else 0.0), 2)
-        records[stage] = {"fingerprint": fingerprint, "seconds": seconds, "kept": kept}
+        # Whatever was used since it was asked for is a part of it: found again, it asks for none of them.
+        parts = _seconds(self._used[self._asked.get(stage, len(self._used)) :], records)
+        parts.pop(stage, None)
+        records[stage] = {"fingerprint": fingerprint, "seconds": seconds, "kept": kept, "parts": parts}
         storage.write_json(self._stages, records)
+        self.uses(stage)
         shutil.rmtree(self.training / stage, ignore_errors=True)
         return kept
+
+    def uses(self, *stages: str) -> None:
+        """Note that this recipe uses what some stages left; those that were found done or are finished are noted so."""
+        self._used.extend(stages)
 
     def trained(self, stage: str) -> float:
         """Seconds that the training of a stage took, in this process and before, until the stage is finished."""
@@ -162,18 +174,19 @@ class RunFolder:
 
     def forget(self, stage: str) -> None:
         """What was chosen in it for another recipe in the same folder is not told of this one."""
-        if self.kept(stage):
-            self.finish(stage, "given", started=time.monotonic(), choices=[])
+        records = self._records()
+        if records.pop(stage, None):
+            storage.write_json(self._stages, records)
 
     def times(self) -> dict[str, float]:
-        """Seconds that each finished stage took, in the order in which they were finished.
+        """Seconds of each stage that this recipe has used so far, in this order, whichever process finished it.
 
-        A search is made of stages that are counted themselves.
+        Those that only an earlier recipe in the same folder used are not told. A search is made of stages that are
+        counted themselves.
         """
+        times = _seconds(self._used, self._records())
         return {
-            stage: record["seconds"]
-            for stage, record in self._records().items()
-            if stage != "search" and not stage.startswith(CHOOSING)
+            stage: seconds for stage, seconds in times.items() if stage != "search" and not stage.startswith(CHOOSING)
         }
 
     def teaching(self) -> float:
@@ -201,3 +214,14 @@ class RunFolder:
         except (OSError, ValueError):
             return {}
         return records
+
+
+def _seconds(stages: Iterable[str], records: Mapping[str, Any]) -> dict[str, float]:
+    """Of some stages, each behind the parts that it was made of."""
+    times: dict[str, float] = {}
+    for stage in stages:
+        if (record := records.get(stage)) is not None:
+            for part, seconds in record.get("parts", {}).items():
+                times.setdefault(part, seconds)
+            times[stage] = record["seconds"]
+    return times

@@ -23,6 +23,7 @@ from tutelage.bundle.write import write
 from tutelage.compress import graph
 from tutelage.compress.graph import Graph
 from tutelage.folder import RunFolder
+from tutelage.gather import STAGE as TEXTS
 from tutelage.gather import Gathering
 from tutelage.made import Bench, Learned, Made
 from tutelage.progress import Logged
@@ -202,8 +203,10 @@ class Workshop:
 
     def _told(self, plan: Plan, signals: Signals | None) -> Signals:
         """What the teacher says, for a student that follows a plan."""
-        wanted = self.recording([plan])
-        return (signals or self._hear(plan)).only(wanted.layers, wanted.channels)
+        wanted, heard = self.recording([plan]), signals or self._hear(plan)
+        # Heard before for something else, they are a part of what is made of them now as well.
+        self.folder.uses(*([TEXTS] if self.gathering.name else []), self.speaker.stage)
+        return heard.only(wanted.layers, wanted.channels)
 
     def _transfer(self, student: Network, told: Signals) -> Transfer:
         """What every student learns from: they share one tokenizer, so that texts are read once."""

@@ -1,0 +1,89 @@
+"""Which stages a report lists, and what they took: those of its recipe, whoever did them and when."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from tiny_recipe import recipe
+from tutelage import pipeline
+from tutelage.folder import RunFolder
+
+
+def spend(folder: RunFolder, stage: str, seconds: float, name: str = "name", *, asked: bool = True) -> None:
+    """A stage that took so long, if it was not there already."""
+    if not asked or folder.done(stage, name) is None:
+        folder.finish(stage, name, started=time.monotonic() - seconds)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / ".tutelage").mkdir()
+    return tmp_path
+
+
+def test_stages_of_an_earlier_recipe_are_not_listed(place: Path) -> None:
+    first, second = RunFolder(place), RunFolder(place)
+    for stage in ("data", "control", "student"):
+        spend(first, stage, 5)
+    assert list(first.times()) == ["data", "control", "student"]
+    spend(second, "data", 9)
+    # Asked for, but of another input: what is there was not used.
+    assert second.done("student", "another") is None
+    assert second.times() == {"data": 5.0}
+    spend(second, "student", 7, "another")
+    assert second.times() == {"data": 5.0, "student": 7.0}
+
+
+def test_what_a_stage_needed_when_it_was_done_belongs_to_it(place: Path) -> None:
+    first = RunFolder(place)
+    spend(first, "data", 1)
+    assert first.done("search", "name") is None
+    assert first.done("student one", "name") is None
+    spend(first, "signals", 2)
+    spend(first, "student one", 3, asked=False)
+    spend(first, "student two", 4)
+    spend(first, "search", 5, asked=False)
+    spend(first, "control", 6)
+    whole = {"data": 1.0, "signals": 2.0, "student one": 3.0, "student two": 4.0}
+    assert first.times() == {**whole, "control": 6.0}
+
+    # Found again, a search asks for nothing; its time is that of its parts, whatever became of them meanwhile.
+    other = RunFolder(place)
+    spend(other, "student two", 40, "another")
+    again = RunFolder(place)
+    for stage in ("data", "search"):
+        assert again.done(stage, "name") is not None
+    assert again.times() == whole
+
+
+def test_records_of_before_there_were_parts_are_read(place: Path) -> None:
+    old = {"data": {"fingerprint": "name", "seconds": 4.0, "kept": {}}}
+    (place / ".tutelage" / "stages.json").write_text(json.dumps(old))
+    folder = RunFolder(place)
+    spend(folder, "data", 9)
+    spend(folder, "teacher", 2)
+    assert folder.times() == {"data": 4.0, "teacher": 2.0}
+
+
+def test_what_is_forgotten_takes_no_time(place: Path) -> None:
+    spend(RunFolder(place), "balance", 3)
+    folder = RunFolder(place)
+    folder.forget("balance")
+    assert folder.times() == {}
+    assert folder.done("balance", "name") is None
+
+
+@pytest.mark.usefixtures("only_what_is_deployed")
+def test_a_report_lists_what_its_recipe_used(reviews: Path, bert: Path, tmp_path: Path) -> None:
+    """Done now or in a process before; a recipe without a control lists none."""
+    given = recipe(reviews, bert, tmp_path / "run", teacher={"epochs": 1}, student={"epochs": 1})
+    first = pipeline.run(given).measurements.times
+    stages = ["data", "teacher", "signals", "student", "control"]
+    assert [stage for stage in first if stage in stages] == stages
+    given["student"]["control"] = False
+    second = pipeline.run(given, resume=True).measurements.times
+    assert second == {stage: seconds for stage, seconds in first.items() if stage != "control"}
