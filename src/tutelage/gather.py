@@ -76,12 +76,14 @@ class Gathering:
         if settings.select is not None:
             # Only what is chosen is recorded: reading is what more texts cost the teacher.
             told, seed = record([train]), self.recipe.seed
+            started -= told.earlier
             chosen = usefulness.choose(self.teacher, train, told, every.split, settings.select, seed=seed)
             choices.append(_selected(settings.select.by, len(chosen), len(every.split)))
         if settings.augment is not None:
             kept = chosen
             if settings.augment.keep == "agreement":
                 signals = record([train, every.split.take(chosen)])
+                started -= signals.earlier
                 kept = self._agreeing(chosen, every, signals, settings.augment.tolerance)
             choices.insert(0, _copied(settings.augment, every, chosen, kept))
             chosen = kept

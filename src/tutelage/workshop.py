@@ -108,7 +108,7 @@ class Workshop:
         found = self._record(wanted, splits)
         if self.folder.done(self.speaker.stage, found.folder.name) is None:
             # What was there already took no time now, and a search goes by the time that it did take.
-            self.folder.finish(self.speaker.stage, found.folder.name, started=started)
+            self.folder.finish(self.speaker.stage, found.folder.name, started=started - found.earlier)
         self._heard = found
         return found
 

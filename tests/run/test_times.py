@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tiny_recipe import recipe
 from tutelage import pipeline
+from tutelage.artifacts.signals import write_shard
 from tutelage.folder import RunFolder
+from tutelage.teacher import signals
 
 
 def spend(folder: RunFolder, stage: str, seconds: float, name: str = "name", *, asked: bool = True) -> None:
@@ -77,11 +80,31 @@ def test_what_is_forgotten_takes_no_time(place: Path) -> None:
     assert folder.done("balance", "name") is None
 
 
-@pytest.mark.usefixtures("only_what_is_deployed")
-def test_a_report_lists_what_its_recipe_used(reviews: Path, bert: Path, tmp_path: Path) -> None:
-    """Done now or in a process before; a recipe without a control lists none."""
+class _Killed(BaseException):
+    pass
+
+
+def test_a_report_lists_what_its_recipe_used(
+    reviews: Path, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Done now or in a process before, one that was killed included; a recipe without a control lists none."""
     given = recipe(reviews, bert, tmp_path / "run", teacher={"epochs": 1}, student={"epochs": 1})
+
+    def killed(folder: Path, number: int, *records: Any) -> None:
+        if number:
+            raise _Killed
+        write_shard(folder, number, *records)
+
+    monkeypatch.setattr(signals, "SHARD_ROWS", 16)
+    with monkeypatch.context() as patched:
+        patched.setattr(signals, "write_shard", killed)
+        with pytest.raises(_Killed):
+            pipeline.run(given)
+    # As if that had taken long.
+    (unfinished,) = (tmp_path / "run" / "signals").glob("*/unfinished.json")
+    unfinished.write_text(json.dumps({"seconds": 500.0}))
     first = pipeline.run(given).measurements.times
+    assert (first["signals"] or 0.0) > 500
     stages = ["data", "teacher", "signals", "student", "control"]
     assert [stage for stage in first if stage in stages] == stages
     given["student"]["control"] = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -140,6 +141,46 @@ def test_killed_half_way_it_goes_on(teacher: Network, tmp_path: Path, monkeypatc
     recorded = record(teacher, TEXTS, tmp_path)
     assert sum(seen) == len(TEXTS) - 3 * 16
     assert (recorded.find(split(TEXTS).keys) >= 0).all()
+
+
+def test_a_recording_counts_with_what_it_took_before_it_was_killed(
+    teacher: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search may take so many times as long as a teacher that needed no training takes to be recorded."""
+    clock, left = [1000.0], [3]
+
+    class Killed(BaseException):
+        pass
+
+    def slow(folder: Path, number: int, *records: Any) -> None:
+        if not left[0]:
+            raise Killed
+        left[0] -= 1
+        clock[0] += 10
+        artifact.write_shard(folder, number, *records)
+
+    monkeypatch.setattr(signals, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(signals, "write_shard", slow)
+    with pytest.raises(Killed):
+        record(teacher, TEXTS, tmp_path)
+    clock[0], left[0] = 5.0, 2  # another process, whose clock began elsewhere
+    with pytest.raises(Killed):
+        record(teacher, TEXTS, tmp_path)
+    clock[0], left[0] = 7000.0, 99
+    recorded = record(teacher, TEXTS, tmp_path)
+    assert recorded.earlier == 50
+    assert clock[0] == 7020
+    # It is complete: what is recorded later has nothing to do with it, and nothing of this stays.
+    assert record(teacher, TEXTS, tmp_path).earlier == 0
+    assert record(teacher, [*TEXTS, "one more text"], tmp_path).earlier == 0
+    assert not list(recorded.folder.glob("*.json"))
+
+
+def test_seconds_that_cannot_be_read_are_none(teacher: Network, tmp_path: Path) -> None:
+    place = record(teacher, TEXTS, tmp_path).folder
+    for content in ("", "[]", '{"seconds": "many"}'):
+        (place / "unfinished.json").write_text(content)
+        assert record(teacher, TEXTS, tmp_path).earlier == 0
 
 
 @pytest.mark.parametrize("harm", ["truncate", "flip", "delete"])

@@ -106,6 +106,8 @@ class Signals:
     """Which of the recorded layers are handed out, by position; None: all."""
     lanes: tuple[int, ...] | None = None
     """Which of the recorded channels, likewise."""
+    earlier: float = 0.0
+    """Seconds that processes which were killed had spent on recording them."""
 
     @classmethod
     def open(cls, folder: Path, recording: Recording) -> tuple[Signals, list[str]]:

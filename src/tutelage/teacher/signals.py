@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from tutelage.training.precision import precision
 # States of tokens in one shard: what is held in memory and, killed, computed again. 24 texts of 256 tokens and six
 # channels of 768 fill 57 MB.
 TOKEN_BYTES = 64_000_000
+_UNFINISHED = "unfinished.json"
+"""The seconds of a recording so far, beside its shards until it is complete."""
 
 
 def record(
@@ -44,25 +47,37 @@ def record(
 ) -> Signals:
     """Record what is not recorded yet, and return all of it; `voices`, one after the other, change the answers.
 
-    Killed half-way, the next call goes on after the last whole shard. Memory stays that of one shard. Signals of
-    other teachers in `folder` are removed once these are complete.
+    Killed half-way, the next call goes on after the last whole shard, and tells what was spent before. Memory stays
+    that of one shard. Signals of other teachers in `folder` are removed once these are complete.
     """
     place = folder / _name(network, recording, voices)
     signals, broken = Signals.open(place, recording)
     for sentence in broken:
         progress.warn(sentence)
     total = sum(len(split) for split in splits)
+    earlier = _seconds(place)
     with progress.bar("Recording the teacher's signals", total) as bar:
-        written = _record_missing(network, splits, signals, voices, bar)
+        written = _record_missing(network, splits, signals, voices, bar, time.monotonic() - earlier)
     if written:
         signals, _ = Signals.open(place, recording)
+    (place / _UNFINISHED).unlink(missing_ok=True)
     for other in folder.iterdir():
         if other.is_dir() and other != place:
             shutil.rmtree(other)
-    return signals
+    return replace(signals, earlier=earlier)
 
 
-def _record_missing(network: Network, splits: list[Split], signals: Signals, voices: Sequence[Voice], bar: Bar) -> int:
+def _seconds(place: Path) -> float:
+    """What a recording that was killed had taken; none where there is no such thing."""
+    try:
+        return float(json.loads((place / _UNFINISHED).read_text(encoding="utf-8"))["seconds"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return 0.0
+
+
+def _record_missing(  # noqa: PLR0917 - called once
+    network: Network, splits: list[Split], signals: Signals, voices: Sequence[Voice], bar: Bar, began: float
+) -> int:
     number = _next_number(signals.folder)
     written = 0
     for split in splits:
@@ -77,6 +92,7 @@ def _record_missing(network: Network, splits: list[Split], signals: Signals, voi
                     said = _records(network, texts[part], some, mine[part], signals.recording, voices)
                     write_shard(signals.folder, number, *said)
                     number, written = number + 1, written + end - begin
+                    storage.write_json(signals.folder / _UNFINISHED, {"seconds": round(time.monotonic() - began, 2)})
             bar.advance(len(rows))
     return written
 
