@@ -191,8 +191,8 @@ class RunFolder:
 
     def teaching(self) -> float:
         """Seconds that making the teacher took; of several, the one that was taken, and comparing them."""
-        times = self.times()
-        return times.get("teacher", 0.0) + times.get(self.kept("teacher").get("made_in", ""), 0.0)
+        records, stages = self._records(), ("teacher", self.kept("teacher").get("made_in"))
+        return sum(float(records[stage]["seconds"]) for stage in stages if stage in records)
 
     def histories(self) -> dict[str, list[dict[str, float]]]:
         """What the trainings of the models that are compared noted after every epoch."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 import os
 import signal
 import subprocess
@@ -106,7 +106,8 @@ def stranger() -> Iterator[None]:
         started.wait()
         started.stdout.close()
     yield
-    os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.usefixtures("stranger")
@@ -114,7 +115,7 @@ def test_a_busy_stranger_is_seen() -> None:
     """Whoever else is busy only adds to it; on a crowded machine it waits for its turn, and so does this."""
     before = bystanders.now()
     assert before is not None
-    for _ in itertools.repeat(None, 20):
+    for _ in range(20):
         time.sleep(0.3)
         after = bystanders.now()
         found = share(before, after)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,14 +16,19 @@ from tutelage.folder import RunFolder
 from tutelage.teacher import signals
 
 
+_NOW = 1000.0
+
+
 def spend(folder: RunFolder, stage: str, seconds: float, name: str = "name", *, asked: bool = True) -> None:
     """A stage that took so long, if it was not there already."""
     if not asked or folder.done(stage, name) is None:
-        folder.finish(stage, name, started=time.monotonic() - seconds)
+        folder.finish(stage, name, started=_NOW - seconds)
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run's folder in which time stands still."""
+    monkeypatch.setattr("tutelage.folder.time", SimpleNamespace(monotonic=lambda: _NOW))
     (tmp_path / ".tutelage").mkdir()
     return tmp_path
 
