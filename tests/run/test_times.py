@@ -15,7 +15,6 @@ from tutelage.artifacts.signals import write_shard
 from tutelage.folder import RunFolder
 from tutelage.teacher import signals
 
-
 _NOW = 1000.0
 
 

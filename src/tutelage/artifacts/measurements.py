@@ -262,7 +262,9 @@ class Measurements(_Part):
     learning_curve: LearningCurve | None = Field(None, description="null: not asked for")
     disagreements: list[Disagreement] = Field(default_factory=list)
     data: dict[str, Any] = Field(default_factory=dict, description="health of the corpus: see `data.health`")
-    times: dict[str, Figure] = Field(default_factory=dict, description="seconds by stage that the recipe used, in order")
+    times: dict[str, Figure] = Field(
+        default_factory=dict, description="seconds by stage that the recipe used, in order"
+    )
     history: dict[str, list[dict[str, Any]]] = Field(
         default_factory=dict, description="by model: one mapping an epoch: epoch, loss, score, learning_rate"
     )
