@@ -13,13 +13,11 @@ that and is faster: such cascades are judged on the same rows, and the fastest t
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from tutelage import storage
+from tutelage import portion, storage
 from tutelage.artifacts.measurements import Search, Tried
 from tutelage.budget import Estimate, Spent
 from tutelage.evaluate import machine
@@ -80,6 +78,7 @@ class Climb:
 
     def find(self) -> tuple[Made, Search]:
         """The student to deploy, and every rung that was looked at."""
+        portion.limit(self.workshop)
         folder = self.workshop.folder
         fingerprint = self._fingerprint()
         steps, allowed = self._plan(fingerprint)
@@ -214,8 +213,9 @@ class Climb:
                 student = self.workshop.beginning.student(rung.shape)
                 tokens = student.tokenize(self._judge.rows.texts()[:128])
                 cost = learning = ladder.seconds_to_read(student, tokens)
-                if self._followed(rung).everywhere:
-                    learning = ladder.seconds_to_read(student, tokens, every=True)
+                if rung.trains:
+                    batch, every = self.settings.batch_size, self._followed(rung).everywhere
+                    learning = ladder.seconds_to_learn(student, tokens, batch=batch, every=every)
                 found.append(_Step(rung, cost, learning))
                 bar.advance()
         return sorted(found, key=lambda step: step.cost)
@@ -338,12 +338,7 @@ class Climb:
         folder = self.workshop.folder
         if folder.done("student", made.name, folder.student) is None or folder.done("compress", made.name) is None:
             started = time.monotonic()
-            _copy(made.learned.bench.student, folder.student)
+            storage.copy_folder(made.learned.bench.student, folder.student)
             folder.finish("student", made.name, started=started, rung=rung, **made.learned.kept)
             folder.finish("compress", made.name, started=started, **made.graph.as_dict())
         return made
-
-
-def _copy(source: Path, goal: Path) -> None:
-    with storage.whole_folder(goal) as partial:
-        shutil.copytree(source, partial, dirs_exist_ok=True)
