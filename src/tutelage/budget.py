@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 # Seconds that come with every student that is tried (a graph exported, quantised and timed); and what the wide part and
-# choosing how to learn take, next to the passes over the texts. A little generous for two cores of an AMX Xeon.
-_FIXED, _BESIDE = 8.0, 0.4
+# choosing how to learn take, next to the passes over the texts. Of two cores of an AMX Xeon.
+_FIXED, _BESIDE = 7.0, 0.1
 
 
 def texts_in(allowed: float, seconds: Sequence[float]) -> int:

@@ -173,7 +173,7 @@ class RunFolder:
         return {
             stage: record["seconds"]
             for stage, record in self._records().items()
-            if stage != "search" and not stage.startswith(CHOOSING)
+            if stage.split(",")[0] != "search" and not stage.startswith(CHOOSING)
         }
 
     def teaching(self) -> float:

@@ -49,8 +49,8 @@ class Gathering:
     fits: SelectRecipe | None = None
     """Which share has to do where the recipe names none."""
 
-    def of_some(self, share: SelectRecipe) -> Gathering:
-        """The same, where students have no time for all of it."""
+    def of(self, share: SelectRecipe | None) -> Gathering:
+        """The same, of a share where students have no time for more; None: of everything."""
         return replace(self, fits=share)
 
     @property

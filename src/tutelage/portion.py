@@ -2,7 +2,7 @@
 
 Teaching a student takes as long as there are texts to read. Where thousands of unlabelled ones stand beside few
 labelled ones, the cheapest rung alone would use up the time of all; so a part is drawn by lot, before the teacher reads
-any.
+any. The rung that is found then learns once more, from all of them, as it would have without a search.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 
 from tutelage import storage
+from tutelage.artifacts.measurements import Search, Tried
 from tutelage.artifacts.network import Network
 from tutelage.beginning import Beginning
 from tutelage.budget import texts_in
@@ -49,7 +50,33 @@ def limit(workshop: Workshop) -> None:
         kept = folder.finish(STAGE, name, started=started, share=round(share, 3))
     if kept["share"] < 1.0:
         select = SelectRecipe(share=max(kept["share"], 1 / more), by="random")
-        workshop.gathering = workshop.gathering.of_some(select)
+        workshop.read(workshop.gathering.of(select))
+        workshop.progress.say(
+            f"students read {round(select.share * more):,} of {more:,} unlabelled texts while they are tried: "
+            "`student.search_time` leaves no time for more"
+        )
+
+
+def lift(workshop: Workshop) -> float | None:
+    """Let students read everything again; the share that they have read so far, or None where it was all."""
+    share = workshop.gathering.fits
+    if share is None:
+        return None
+    workshop.read(workshop.gathering.of(None))
+    workshop.progress.say("what was found learns once more, from all texts")
+    return share.share
+
+
+def told(search: Search, found: Tried, again: Tried, share: float) -> Search:
+    """The search with the rung that was taken once more: after all texts, and taken if it is no worse."""
+    values = [one.retention.value or 0.0 if one.retention else 0.0 for one in (found, again)]
+    better = again.within >= found.within and (again.keeps or (not found.keeps and values[1] >= values[0]))
+    ok = again.keeps if search.keep is not None else again.within
+    tried = [one.model_copy(update={"taken": one.taken and not better}) for one in search.tried]
+    tried.append(again.model_copy(update={"taken": better}))
+    return search.model_copy(
+        update={"tried": tried, "texts": share, "reached": ok and again.within if better else search.reached}
+    )
 
 
 def _cheapest(settings: StudentRecipe, teacher: Network) -> list[Rung]:

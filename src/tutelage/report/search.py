@@ -62,6 +62,11 @@ def sentence(measurements: Measurements) -> str:
         ended = ", and trained to its end after it was judged" if cut else ""
         wanted = f"No student was found for the goal: one that {goal(search)}. The best one was taken{ended}."
     took = f" Making them took {number.seconds(search.seconds)} of {number.seconds(search.allowed_seconds)} allowed."
+    if search.texts is not None:
+        took += (
+            f" The rungs read {number.percent(search.texts)} of the unlabelled texts, for which there was time; "
+            "what was found then learned once more, from all of them."
+        )
     return f"{wanted}{took if search.seconds is not None and search.allowed_seconds is not None else ''}"
 
 

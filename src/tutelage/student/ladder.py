@@ -42,6 +42,17 @@ class Rung:
     """Whether it has to be distilled; the teacher itself and a linear model, which is fitted in seconds, have not."""
 
 
+@dataclass(frozen=True)
+class Step:
+    """A rung and what it costs on this machine."""
+
+    rung: Rung
+    cost: float
+    """Seconds to read some rows as it would be deployed, before training."""
+    learning: float
+    """The same as it would be trained."""
+
+
 def rungs(settings: StudentRecipe, teacher: Any) -> list[Rung]:
     """The rungs for a teacher's configuration, no shape twice; how fast each is must be measured."""
     full = build.shape_of(teacher)
