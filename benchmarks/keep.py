@@ -120,9 +120,9 @@ def main() -> None:
             "two epochs. 'Promised' is the lower bound, 80 % one-sided, on rows kept aside; 'kept' is of the test",
             "rows, with a 95 % interval; 'search / teacher' is the time of choosing how to learn, and of training and",
             "compressing every student and cascade, next to the teacher's own fine-tuning; 'read' the share of the",
-            "unlabelled texts that rungs read meanwhile, and 'again' the time in which the one that was found then learned",
-            "from all of them. 'Levels': the share of the test rows that each level of a cascade answered; milliseconds of",
-            "one row, mean and through every level.",
+            "unlabelled texts that rungs read meanwhile, and 'again' the time in which the one that was found then",
+            "learned from all of them. 'Levels': the share of the test rows that each level of a cascade answered;",
+            "milliseconds of one row, mean and through every level.",
             "Bars: kept >= 97 %, >= 20 x the teacher in PyTorch, >= 10 x in ONNX Runtime, <= 5 MB; search <= 1.5.",
             "",
             "| data | seed | teacher % | taken | promised % | kept % | x PyTorch | x ONNX | MB | search / teacher | read | "
