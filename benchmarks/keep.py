@@ -125,8 +125,8 @@ def main() -> None:
             "milliseconds of one row, mean and through every level.",
             "Bars: kept >= 97 %, >= 20 x the teacher in PyTorch, >= 10 x in ONNX Runtime, <= 5 MB; search <= 1.5.",
             "",
-            "| data | seed | teacher % | taken | promised % | kept % | x PyTorch | x ONNX | MB | search / teacher | read | "
-            "again / teacher | levels |",
+            "| data | seed | teacher % | taken | promised % | kept % | x PyTorch | x ONNX | MB | search / teacher | "
+            "read | again / teacher | levels |",
             "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
             *lines,
             "",
