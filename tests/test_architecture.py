@@ -67,6 +67,7 @@ COMPOSERS = {
         "labelling",
         "rewording",
         "beginning",
+        "portion",
     ),
     *("check", "cli", "demo", "__init__", "__main__"),
 }

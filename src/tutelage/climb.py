@@ -5,7 +5,8 @@ its epoch, its wide part and its gate were chosen, it would look better than it 
 asked for is taken. All rungs learn in the same way. Choosing it, training and compressing may take `search_time` as
 long as the teacher's own fine-tuning. What would take longer is trained for fewer epochs or left out, except the first
 rung that is trained, which tells how long the others take, and what needs no training: the linear student and the
-teacher itself. A rung that lies hopelessly behind on validation is not trained to its end.
+teacher itself. A rung that lies hopelessly behind on validation is not trained to its end. Of many unlabelled texts a
+part must do (`portion.py`); what is found then learns once more, from all.
 
 Where the first good rung keeps more than was asked for, what is cheaper may answer alone more often, which costs of
 that and is faster: such cascades are judged on the same rows, and the fastest that still keeps enough is taken.
@@ -13,26 +14,26 @@ that and is faster: such cascades are judged on the same rows, and the fastest t
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from tutelage import storage
+from tutelage import portion, storage
 from tutelage.artifacts.measurements import Search, Tried
+from tutelage.artifacts.signals import Signals
 from tutelage.budget import Estimate, Spent
 from tutelage.evaluate import machine
 from tutelage.made import Bench, Made
 from tutelage.recipe import StudentRecipe
 from tutelage.student import ladder, stages
-from tutelage.student.ladder import Rung
+from tutelage.student.ladder import Rung, Step
 from tutelage.student.matching import Plan
 from tutelage.training import supervised
 from tutelage.training.hope import Hope
-from tutelage.trial import Judge
+from tutelage.trial import Judge, conclude
 from tutelage.workshop import Workshop
 
+STAGE = "search"
 # Fine-tuning reads forwards and backwards: three times the work of recording. For a teacher that needed no training.
 _READINGS = 3.0
 # What a cascade may cost of the validation score where there is something to spare.
@@ -57,15 +58,6 @@ class _Candidate:
         return f"{self.rung.name}{through}, cascade {self.cascade_loss:g}"
 
 
-@dataclass(frozen=True)
-class _Step:
-    rung: Rung
-    cost: float
-    """Seconds to read some rows as it would be deployed, before training."""
-    learning: float
-    """The same as it would be trained."""
-
-
 class Climb:
     """One search."""
 
@@ -80,25 +72,50 @@ class Climb:
 
     def find(self) -> tuple[Made, Search]:
         """The student to deploy, and every rung that was looked at."""
+        portion.limit(self.workshop)
         folder = self.workshop.folder
         fingerprint = self._fingerprint()
         steps, allowed = self._plan(fingerprint)
         self._balance(steps)
-        kept = folder.done("search", fingerprint, self.folder)
+        kept = folder.done(STAGE, fingerprint, self.folder)
         if kept is None:
             started = time.monotonic()
             search = self._climb(steps, allowed)
-            folder.finish("search", fingerprint, started=started, search=search.model_dump())
+            folder.finish(STAGE, fingerprint, started=started, search=search.model_dump())
         else:
             search = Search.model_validate(kept["search"])
             self._epochs = {tried.name: tried.epochs for tried in search.tried if tried.epochs}
         taken = next(tried.name for tried in search.tried if tried.taken)
         made = self._made.get(taken) or self._make(next(one for one in self._candidates() if one.name == taken))
+        share = portion.lift(self.workshop)
+        if share is not None:
+            return self._with_all_texts(made, search, share)
         if made.learned.kept.get("given_up") and not search.reached:
             # It is delivered for want of a better one: then as good as it can be, and as long trained as its control.
             self.workshop.progress.say(f"{taken}: given up before, and now trained to its end, for it is delivered")
             made = self._to_its_end(self._rungs()[taken])
         return self._moved_in(made, taken), search
+
+    def _with_all_texts(self, made: Made, search: Search, share: float) -> tuple[Made, Search]:
+        """What was found learns once more, with texts that the search had no time for; delivered if it is no worse."""
+        found = next(tried for tried in search.tried if tried.taken)
+        rung, name, started = self._rungs()[found.rung], f"{found.rung}, all texts", time.monotonic()
+        if rung.name == "whole":
+            return self._moved_in(made, found.name), search
+        self._epochs.pop(rung.name, None)
+        self._signals = self._heard_by(self._rungs().values())
+        place, settings = self.folder / name, self._training(rung)
+        bench = Bench(place / "student", place / "export", f"student {name}", f"compress {name}")
+        full = self.workshop.make(settings, rung.shape, bench, signals=self._signals, trains=rung.trains)
+        stage, fingerprint = f"{STAGE}, all texts", storage.fingerprint_of(full.name, made.name, search.model_dump())
+        kept = self.workshop.folder.done(stage, fingerprint)
+        if kept is None:
+            again = self._judge.tried(name, full, place / "bundle", seconds=round(self._seconds(bench), 1))
+            told = portion.told(search, found, again, share).model_dump()
+            kept = self.workshop.folder.finish(stage, fingerprint, started=started, search=told)
+        search = Search.model_validate(kept["search"])
+        taken = next(tried.name for tried in search.tried if tried.taken)
+        return self._moved_in(full if taken == name else made, taken), search
 
     def beside(self, search: Search) -> dict[str, Made]:
         """The rungs that cost a little less and a little more than the one that was taken; those not tried are made."""
@@ -129,15 +146,15 @@ class Climb:
         texts = self.workshop.gathering.name
         return storage.fingerprint_of(*parts, *([texts] if texts else []))
 
-    def _balance(self, steps: Sequence[_Step]) -> None:
+    def _balance(self, steps: Sequence[Step]) -> None:
         """All rungs learn in the way that suits the first."""
         first = next((step.rung for step in steps if step.rung.trains), None)
         if first is not None:
             way = self.workshop.way(self._training(first), first.shape, self._signals)
             self.settings = self.settings.model_copy(update=way)
 
-    def _climb(self, steps: Sequence[_Step], allowed: float) -> Search:
-        tried: list[_Step] = []
+    def _climb(self, steps: Sequence[Step], allowed: float) -> Search:
+        tried: list[Step] = []
         reached = None
         for step in steps:
             why_not = self._why_not(step, steps, tried, allowed)
@@ -149,9 +166,9 @@ class Climb:
             if found.within and found.keeps:
                 reached = self._faster(found, tried, allowed).name
                 break
-        return self._search(reached, allowed, self._spent(tried))
+        return conclude(self.settings, self._tried.values(), reached, allowed=allowed, seconds=self._spent(tried))
 
-    def _why_not(self, step: _Step, steps: Sequence[_Step], tried: Sequence[_Step], allowed: float) -> str:
+    def _why_not(self, step: Step, steps: Sequence[Step], tried: Sequence[Step], allowed: float) -> str:
         """Why a rung is left out, or nothing; the epochs that it has time for are noted."""
         rung, trained = step.rung, [other for other in tried if other.rung.trains]
         # What is too large is made only where nothing smaller is there to be delivered.
@@ -170,11 +187,10 @@ class Climb:
             self._epochs[rung.name] = epochs
         return ""
 
-    def _plan(self, fingerprint: str) -> tuple[list[_Step], float]:
+    def _plan(self, fingerprint: str) -> tuple[list[Step], float]:
         """The order of the rungs and the seconds that the search may take; the same when a search goes on."""
         folder, rungs = self.workshop.folder, self._rungs()
-        plans = [self._followed(rung) for rung in rungs.values()]
-        self._signals = self.workshop.signals(self.workshop.recording([Plan(), *plans]))
+        self._signals = self._heard_by(rungs.values())
         kept = folder.done("search plan", fingerprint)
         if kept is None:
             started, times = time.monotonic(), folder.times()
@@ -187,9 +203,13 @@ class Climb:
             score = supervised.score(self.workshop.teacher, self.workshop.corpus["validation"])
             more = {"costs": costs, "allowed": allowed, "teacher": score}
             kept = folder.finish("search plan", fingerprint, started=started, **more)
-        steps = [_Step(rungs[name], *costs) for name, costs in kept["costs"].items()]
+        steps = [Step(rungs[name], *costs) for name, costs in kept["costs"].items()]
         self._reference = float(kept["teacher"])
         return sorted(steps, key=lambda step: step.cost), float(kept["allowed"])
+
+    def _heard_by(self, rungs: Iterable[Rung]) -> Signals:
+        """What the teacher says of every text, as much as any of some rungs follows."""
+        return self.workshop.signals(self.workshop.recording([Plan(), *map(self._followed, rungs)]))
 
     def _followed(self, rung: Rung) -> Plan:
         """Which of the teacher's layers a rung follows."""
@@ -205,7 +225,7 @@ class Climb:
         limit = self.settings.max_mb
         return limit is None or self.workshop.beginning.least_bytes(rung.shape) <= 1e6 * limit
 
-    def _steps(self) -> list[_Step]:
+    def _steps(self) -> list[Step]:
         """The rungs by what they cost on this machine, measured untrained."""
         rungs = list(self._rungs().values())
         found = []
@@ -214,9 +234,10 @@ class Climb:
                 student = self.workshop.beginning.student(rung.shape)
                 tokens = student.tokenize(self._judge.rows.texts()[:128])
                 cost = learning = ladder.seconds_to_read(student, tokens)
-                if self._followed(rung).everywhere:
-                    learning = ladder.seconds_to_read(student, tokens, every=True)
-                found.append(_Step(rung, cost, learning))
+                if rung.trains:
+                    batch, every = self.settings.batch_size, self._followed(rung).everywhere
+                    learning = ladder.seconds_to_learn(student, tokens, batch=batch, every=every)
+                found.append(Step(rung, cost, learning))
                 bar.advance()
         return sorted(found, key=lambda step: step.cost)
 
@@ -234,21 +255,21 @@ class Climb:
             return None
         return Hope(keep * self._reference, settings.epochs)
 
-    def _took(self, step: _Step) -> Spent:
+    def _took(self, step: Step) -> Spent:
         bench, folder = self._bench(step.rung), self.workshop.folder
         times = folder.times()
         return Spent.of(folder.kept(bench.learning), times[bench.learning], times[bench.compressing], step.learning)
 
-    def _seconds(self, rung: Rung) -> float:
-        """What training and compressing a rung took, when it was done."""
-        times, bench = self.workshop.folder.times(), self._bench(rung)
+    def _seconds(self, bench: Bench) -> float:
+        """What training and compressing a student took, when it was done."""
+        times = self.workshop.folder.times()
         return times[bench.learning] + times[bench.compressing]
 
-    def _spent(self, tried: Sequence[_Step]) -> float:
+    def _spent(self, tried: Sequence[Step]) -> float:
         """Seconds of the search so far: choosing how to learn, every rung, every cascade."""
         times = self.workshop.folder.times()
         gates = sum(times.get(made.learned.bench.compressing, 0.0) for made in self._gated)
-        return times.get("balance", 0.0) + sum(self._seconds(step.rung) for step in tried) + gates
+        return times.get("balance", 0.0) + sum(self._seconds(self._bench(step.rung)) for step in tried) + gates
 
     def _bench(self, rung: Rung) -> Bench:
         place = self.folder / rung.name
@@ -273,10 +294,10 @@ class Climb:
             yield from (_Candidate(rung, loss, middle) for middle in (None, *rungs) for loss in self._losses(middle))
 
     def _losses(self, middle: Rung | None) -> tuple[float, ...]:
-        """What cascades may cost; without anyone in the middle, the smallest was tried with the rung itself."""
+        # Without anyone in the middle, the smallest was tried with the rung itself.
         return (self.workshop.recipe.compress.cascade_loss, *_TO_SPARE) if middle else _TO_SPARE
 
-    def _faster(self, found: Tried, tried: Sequence[_Step], allowed: float) -> Tried:
+    def _faster(self, found: Tried, tried: Sequence[Step], allowed: float) -> Tried:
         """The fastest that is still good enough when what is cheaper answers more often, or what was found."""
         best, rung, compress = found, tried[-1].rung, self.workshop.recipe.compress
         if self.settings.keep is None or compress.cascade != "auto" or not rung.shape.layers:
@@ -303,7 +324,7 @@ class Climb:
             candidate.name,
             made,
             self.folder / rung.name / "bundle",
-            seconds=round(self._seconds(rung), 1),
+            seconds=round(self._seconds(self._bench(rung)), 1),
             epochs=self._epochs.get(rung.name),
             given_up_after=len(kept["history"]) if kept.get("given_up") else None,
         )
@@ -313,37 +334,12 @@ class Climb:
         self._tried[rung.name] = Tried(name=rung.name, verdict=f"not tried: {why}")
         self.workshop.progress.say(f"{rung.name}: not tried, {why}")
 
-    def _search(self, reached: str | None, allowed: float, seconds: float) -> Search:
-        """The first that is good enough, or the best within the limits, or the best of all."""
-        judged = [tried for tried in self._tried.values() if tried.retention is not None]
-        within = [tried for tried in judged if tried.within]
-        best = max(within or judged, key=lambda tried: (tried.retention and tried.retention.value) or 0.0)
-        taken = reached or best.name
-        settings = self.settings
-        ok = reached is not None or (settings.keep is None and bool(within))
-        tried = [one.model_copy(update={"taken": one.name == taken}) for one in self._tried.values()]
-        return Search(
-            keep=settings.keep,
-            confidence=settings.keep_confidence,
-            max_latency_ms=settings.max_latency_ms,
-            max_mb=settings.max_mb,
-            reached=ok,
-            seconds=round(seconds, 1),
-            allowed_seconds=round(allowed, 1),
-            tried=tried,
-        )
-
     def _moved_in(self, made: Made, rung: str) -> Made:
         """The winner where every run keeps its student."""
         folder = self.workshop.folder
         if folder.done("student", made.name, folder.student) is None or folder.done("compress", made.name) is None:
             started = time.monotonic()
-            _copy(made.learned.bench.student, folder.student)
+            storage.copy_folder(made.learned.bench.student, folder.student)
             folder.finish("student", made.name, started=started, rung=rung, **made.learned.kept)
             folder.finish("compress", made.name, started=started, **made.graph.as_dict())
         return made
-
-
-def _copy(source: Path, goal: Path) -> None:
-    with storage.whole_folder(goal) as partial:
-        shutil.copytree(source, partial, dirs_exist_ok=True)

@@ -186,7 +186,9 @@ class RunFolder:
         """
         times = _seconds(self._used, self._records())
         return {
-            stage: seconds for stage, seconds in times.items() if stage != "search" and not stage.startswith(CHOOSING)
+            stage: seconds
+            for stage, seconds in times.items()
+            if stage.split(",")[0] != "search" and not stage.startswith(CHOOSING)
         }
 
     def teaching(self) -> float:

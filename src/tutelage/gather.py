@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -26,6 +26,7 @@ from tutelage.folder import RunFolder
 from tutelage.progress import Logged
 from tutelage.recipe import Recipe
 from tutelage.recipe_augment import AugmentRecipe
+from tutelage.recipe_transfer import SelectRecipe
 from tutelage.student import usefulness
 
 STAGE = "texts"
@@ -45,17 +46,27 @@ class Gathering:
     teacher: Network
     teacher_name: str
     progress: Logged
+    fits: SelectRecipe | None = None
+    """Which share has to do where the recipe names none."""
+
+    def of(self, share: SelectRecipe | None) -> Gathering:
+        """The same, of a share where students have no time for more; None: of everything."""
+        return replace(self, fits=share)
+
+    @property
+    def _select(self) -> SelectRecipe | None:
+        return self.recipe.student.select or self.fits
 
     @cached_property
     def name(self) -> str | None:
-        """Changes with whatever the texts depend on; None where the recipe asks for nothing but the corpus' own."""
+        """Changes with whatever the texts depend on; None where nothing but the corpus' own is asked for."""
         student = self.recipe.student
-        if student.augment is None and student.select is None:
+        if student.augment is None and self._select is None:
             return None
         copied, *models = [None, None]
         if student.augment is not None:
             copied, *models = rewording.identity(student.augment, key="student.augment")
-        asked = [copied, student.select and student.select.model_dump()]
+        asked = [copied, self._select and self._select.model_dump()]
         return storage.fingerprint_of(STAGE, self.teacher_name, self.recipe.seed, asked, *models)
 
     def splits(self, record: Record) -> list[Split]:
@@ -73,12 +84,12 @@ class Gathering:
         started, train, settings = time.monotonic(), self.corpus["train"], self.recipe.student
         every = self._candidates(settings.augment)
         chosen, choices = np.arange(len(every.split)), []
-        if settings.select is not None:
+        if self._select is not None:
             # Only what is chosen is recorded: reading is what more texts cost the teacher.
-            told, seed = record([train]), self.recipe.seed
-            started -= told.earlier
-            chosen = usefulness.choose(self.teacher, train, told, every.split, settings.select, seed=seed)
-            choices.append(_selected(settings.select.by, len(chosen), len(every.split)))
+            told = record([train]) if self._select.by == "uncertainty" else None
+            started -= told.earlier if told else 0.0
+            chosen = usefulness.choose(self.teacher, train, told, every.split, self._select, seed=self.recipe.seed)
+            choices.append(_selected("time" if self.fits else self._select.by, len(chosen), len(every.split)))
         if settings.augment is not None:
             kept = chosen
             if settings.augment.keep == "agreement":
@@ -144,6 +155,7 @@ def _selected(by: str, chosen: int, every: int) -> dict[str, Any]:
     reasons = {
         "uncertainty": "a linear model that the teacher taught on the training texts is least sure of them",
         "random": "drawn by lot",
+        "time": "drawn by lot, as many as `student.search_time` leaves time for; `select: {share: 1}` takes all",
     }
     return {
         "what": "share of the unlabelled texts and copies",

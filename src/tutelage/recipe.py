@@ -51,7 +51,7 @@ _BALANCE = (
     *("weighting", "loss", "prediction", "stages"),
 )
 # Keys that came later: at their default they change no student, so that older artifacts stay valid.
-_LATER = ("growth", "temperature_schedule", "weighting")
+_LATER = ("growth", "hidden_last", "temperature_schedule", "weighting")
 
 
 class StudentRecipe(ShapeRecipe, TransferRecipe, MatchingRecipe, TrainingRecipe):

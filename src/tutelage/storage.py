@@ -90,6 +90,12 @@ def whole_folder(path: Path, *, seal: bool = True) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
 
 
+def copy_folder(source: Path, goal: Path) -> None:
+    """Put a copy of a folder in the place of another, whole or not at all."""
+    with whole_folder(goal) as partial:
+        shutil.copytree(source, partial, dirs_exist_ok=True)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON, whole or not at all."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -7,7 +7,6 @@ taken. Its own loss and score are shown beside it.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -224,8 +223,7 @@ class School:
                 candidates.append(self._judged(each.title, self._load(each.place), teaches=not together))
                 bar.advance()
         best, choice = (foremost if together else choose)(candidates, self.corpus.task.headline.title)
-        with storage.whole_folder(self.folder.teacher) as partial:
-            shutil.copytree(made[best].place, partial, dirs_exist_ok=True)
+        storage.copy_folder(made[best].place, self.folder.teacher)
         stage = made[best].stage
         before = self.folder.kept(stage)
         chosen = self.folder.kept(f"{CHOOSING}{stage}").get("choices", [])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
 from tutelage import storage
-from tutelage.artifacts.measurements import BUSY, Interval, Tried
+from tutelage.artifacts.measurements import BUSY, Interval, Search, Tried
 from tutelage.evaluate import speed
 from tutelage.evaluate.intervals import Bootstrap, Resampled
 from tutelage.evaluate.speed import Contender
@@ -90,6 +91,27 @@ def _beside(share: float | None) -> str:
     if share is None or share <= BUSY:
         return ""
     return f"; other programs used {percent(share)} of the machine's cores while it was timed"
+
+
+def conclude(
+    settings: StudentRecipe, tried: Iterable[Tried], reached: str | None, *, allowed: float, seconds: float
+) -> Search:
+    """The first that is good enough (`reached`), or the best within the limits, or the best of all."""
+    every = list(tried)
+    judged = [one for one in every if one.retention is not None]
+    within = [one for one in judged if one.within]
+    best = max(within or judged, key=lambda one: (one.retention and one.retention.value) or 0.0)
+    taken = reached or best.name
+    return Search(
+        keep=settings.keep,
+        confidence=settings.keep_confidence,
+        max_latency_ms=settings.max_latency_ms,
+        max_mb=settings.max_mb,
+        reached=reached is not None or (settings.keep is None and bool(within)),
+        seconds=round(seconds, 1),
+        allowed_seconds=round(allowed, 1),
+        tried=[one.model_copy(update={"taken": one.name == taken}) for one in every],
+    )
 
 
 def percent(share: float) -> str:

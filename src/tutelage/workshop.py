@@ -76,6 +76,11 @@ class Workshop:
         other._heard, other._transfers = None, {}
         return other
 
+    def read(self, gathering: Gathering) -> None:
+        """Let students read other texts from now on."""
+        self.gathering, self._splits, self._heard, self._transfers = gathering, None, None, {}
+        self.__dict__.pop("beginning", None)
+
     @property
     def splits(self) -> list[Split]:
         """What a student reads."""

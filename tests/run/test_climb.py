@@ -17,7 +17,7 @@ from tiny_recipe import recipe
 from tutelage import cli, climb, pipeline, trial
 from tutelage.artifacts.network import Network
 from tutelage.budget import Estimate, Spent
-from tutelage.climb import Climb, _Step
+from tutelage.climb import Climb
 from tutelage.compress import cascade, compare
 from tutelage.errors import DataError, ModelError, RecipeError
 from tutelage.evaluate import speed
@@ -26,6 +26,7 @@ from tutelage.progress import Silent
 from tutelage.recipe import StudentRecipe, load
 from tutelage.recipe_matching import Stage
 from tutelage.student import ladder
+from tutelage.student.ladder import Step
 from tutelage.training import hope
 from tutelage.trial import Judge
 
@@ -152,7 +153,7 @@ def test_what_would_take_too_long_has_as_many_epochs_as_fit_but_at_least_half(
     climb = Climb.__new__(Climb)
     climb.settings, climb._epochs = StudentRecipe(keep=0.9, epochs=4, rungs=["one", "two"]), {}
     first, second = ladder.rungs(climb.settings, AutoConfig.from_pretrained(bert))
-    steps = [_Step(first, 1.0, 1.0), _Step(second, 1.1, 2.0)]
+    steps = [Step(first, 1.0, 1.0), Step(second, 1.1, 2.0)]
     monkeypatch.setattr(climb, "_took", lambda step: Spent(10.0, 2, 5.0, step.learning))
     monkeypatch.setattr(climb, "_spent", lambda _: 15.0)
     assert not climb._why_not(steps[0], steps, [], 0.0)

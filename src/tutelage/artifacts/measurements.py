@@ -145,7 +145,7 @@ class Tried(_Part):
     @property
     def rung(self) -> str:
         """Which student of the ladder it is, whatever answers before it."""
-        return re.split(" after |, cascade ", self.name)[0]
+        return re.split(" after |, cascade |, all texts", self.name)[0]
 
 
 class Search(_Part):
@@ -158,6 +158,10 @@ class Search(_Part):
     reached: bool
     seconds: Figure = None
     allowed_seconds: Figure = Field(None, description="`search_time` times the teacher's fine-tuning")
+    texts: float | None = Field(
+        None,
+        description="share of the unlabelled texts that rungs read; null: all. The one that was taken then reads all",
+    )
     tried: list[Tried] = Field(default_factory=list, description="by measured cost, the cheapest first")
 
 

@@ -17,9 +17,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from tutelage.artifacts.first_token import only_first_token
-from tutelage.artifacts.network import Network
+from tutelage.artifacts.network import Network, forward
 from tutelage.artifacts.tokens import Tokens
 from tutelage.errors import ModelError
 from tutelage.recipe import StudentRecipe
@@ -28,6 +29,7 @@ from tutelage.student.build import NOTHING, Shape
 
 _ROUNDS = 3
 _READ = 128
+_SMALL_RATE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,17 @@ class Rung:
     shape: Shape
     trains: bool
     """Whether it has to be distilled; the teacher itself and a linear model, which is fitted in seconds, have not."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A rung and what it costs on this machine."""
+
+    rung: Rung
+    cost: float
+    """Seconds to read some rows as it would be deployed, before training."""
+    learning: float
+    """The same as it would be trained."""
 
 
 def rungs(settings: StudentRecipe, teacher: Any) -> list[Rung]:
@@ -105,17 +118,38 @@ def check(settings: StudentRecipe, teacher: Any) -> None:
                 matching.check(settings_for(rung, settings), rung.shape, teacher)
 
 
-def seconds_to_read(network: Network, tokens: Tokens, *, every: bool = False) -> float:
+def seconds_to_read(network: Network, tokens: Tokens) -> float:
     """Best of a few rounds over some rows, in PyTorch: tells shapes apart before any is trained.
 
-    The last layer computes what the head reads and nothing else, as in the graph that is deployed; with `every`, all of
-    its positions, as in a training that follows hidden states.
+    The last layer computes what the head reads and nothing else, as in the graph that is deployed.
     """
     some = tokens.take(np.arange(min(len(tokens), _READ)))
     found = []
-    with only_first_token(network.model, wanted=not every):
+    with only_first_token(network.model):
         for _ in range(_ROUNDS):
             start = time.perf_counter()
             network.outputs(some)
             found.append(time.perf_counter() - start)
     return min(found)
+
+
+def seconds_to_learn(network: Network, tokens: Tokens, *, batch: int, every: bool = False) -> float:
+    """Seconds of a step of training for each text of a batch; the network is of no use afterwards.
+
+    Texts of a batch are of about one length, as in training. What is taught does not matter; with `every`, all
+    positions of the last layer are computed, as in a training that follows it.
+    """
+    rows = np.argsort(tokens.lengths, kind="stable")
+    parts = [rows[begin : begin + batch] for begin in range(0, len(rows), batch)]
+    model = network.model.train()
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=_SMALL_RATE, fused=True)
+    started = 0.0
+    with only_first_token(model, wanted=not every):
+        for part in [parts[-1], *parts]:  # the first of all is a warm-up
+            outputs, _ = forward(model, network.collate(tokens, part), layers=(1,) if every else ())
+            torch.autograd.backward(outputs.square().mean())
+            optimizer.step()
+            optimizer.zero_grad()
+            started = started or time.perf_counter()
+    return (time.perf_counter() - started) / len(rows)

@@ -25,12 +25,17 @@ from tutelage.tasks import Task
 Rows = NDArray[np.int64]
 
 
-def choose(teacher: Network, train: Split, told: Signals, more: Split, settings: SelectRecipe, *, seed: int) -> Rows:
-    """The rows of `more` to take, in their order: a share of them, by what the recipe says."""
+def choose(
+    teacher: Network, train: Split, told: Signals | None, more: Split, settings: SelectRecipe, *, seed: int
+) -> Rows:
+    """The rows of `more` to take, in their order: a share of them, by what the recipe says.
+
+    `told` is what the teacher says of `train`; None where lots are drawn.
+    """
     count = max(round(settings.share * len(more)), 1) if len(more) else 0
     # By content: the same text has the same luck beside any others.
     lots = np.array([_lot(key.tobytes(), seed) for key in more.keys], dtype=np.uint64)
-    doubts = uncertainty(teacher, train, told, more) if settings.by == "uncertainty" else np.zeros(len(more))
+    doubts = uncertainty(teacher, train, told, more) if told is not None else np.zeros(len(more))
     return np.sort(np.lexsort((lots, -doubts))[:count]).astype(np.int64)
 
 

@@ -1,0 +1,101 @@
+"""How many of the unlabelled texts students read while a search tries them: as many as its time allows.
+
+Teaching a student takes as long as there are texts to read. Where thousands of unlabelled ones stand beside few
+labelled ones, the cheapest rung alone would use up the time of all; so a part is drawn by lot, before the teacher reads
+any. The rung that is found then learns once more, from all of them, as it would have without a search.
+"""
+
+from __future__ import annotations
+
+import time
+
+from tutelage import storage
+from tutelage.artifacts.measurements import Search, Tried
+from tutelage.artifacts.network import Network
+from tutelage.beginning import Beginning
+from tutelage.budget import texts_in
+from tutelage.evaluate import machine
+from tutelage.recipe import StudentRecipe
+from tutelage.recipe_transfer import SelectRecipe
+from tutelage.student import ladder, stages
+from tutelage.student.ladder import Rung
+from tutelage.workshop import Workshop
+
+STAGE = "search texts"
+# Rungs that the time must do for, the cheapest that learn; what is left then is for larger ones.
+_RUNGS = 2
+_TIMED = 160
+
+
+def limit(workshop: Workshop) -> None:
+    """Let the students of a search read so many texts beside the labelled ones that its time does for two rungs.
+
+    Nothing changes where the recipe says how many (`student.select`), where there are none, or where making the teacher
+    took no time that a search could be measured by.
+    """
+    recipe, folder, corpus = workshop.recipe, workshop.folder, workshop.corpus
+    unlabelled = len(corpus["unlabelled"]) if "unlabelled" in corpus.splits else 0
+    more, train = recipe.student.more(len(corpus["train"]), unlabelled), len(corpus["train"])
+    learning = _cheapest(recipe.student, workshop.teacher)
+    if recipe.student.select is not None or not more or not learning or not folder.teaching():
+        return
+    settings, facts = recipe.student, machine.describe(threads=workshop.threads)
+    name = storage.fingerprint_of(workshop.teacher_name, settings.identity(), settings.search_time, more, facts)
+    kept = folder.done(STAGE, name)
+    if kept is None:
+        started = time.monotonic()
+        seconds = [_a_text(workshop, rung) for rung in learning]
+        texts = texts_in(settings.search_time * folder.teaching(), seconds)
+        share = min(max(texts - train, 0) / more, 1.0)
+        kept = folder.finish(STAGE, name, started=started, share=round(share, 3))
+    if kept["share"] < 1.0:
+        select = SelectRecipe(share=max(kept["share"], 1 / more), by="random")
+        workshop.read(workshop.gathering.of(select))
+        workshop.progress.say(
+            f"students read {round(select.share * more):,} of {more:,} unlabelled texts while they are tried: "
+            "`student.search_time` leaves no time for more"
+        )
+
+
+def lift(workshop: Workshop) -> float | None:
+    """Let students read everything again; the share that they have read so far, or None where it was all."""
+    share = workshop.gathering.fits
+    if share is None:
+        return None
+    workshop.read(workshop.gathering.of(None))
+    workshop.progress.say("what was found learns once more, from all texts")
+    return share.share
+
+
+def told(search: Search, found: Tried, again: Tried, share: float) -> Search:
+    """The search with the rung that was taken once more: after all texts, and taken if it is no worse."""
+    values = [one.retention.value or 0.0 if one.retention else 0.0 for one in (found, again)]
+    better = again.within >= found.within and (again.keeps or (not found.keeps and values[1] >= values[0]))
+    ok = again.keeps if search.keep is not None else again.within
+    tried = [one.model_copy(update={"taken": one.taken and not better}) for one in search.tried]
+    tried.append(again.model_copy(update={"taken": better}))
+    return search.model_copy(
+        update={"tried": tried, "texts": share, "reached": ok and again.within if better else search.reached}
+    )
+
+
+def _cheapest(settings: StudentRecipe, teacher: Network) -> list[Rung]:
+    """The rungs that are tried first of those that learn."""
+    found = {rung.name: rung for rung in ladder.rungs(settings, teacher.model.config) if rung.trains}
+    if "one" in found and settings.rungs is None:
+        found.pop("narrow", None)  # tried only where `one` is too large
+    return list(found.values())[:_RUNGS]
+
+
+def _a_text(workshop: Workshop, rung: Rung) -> float:
+    """Seconds that a rung learns from a text, all its epochs together."""
+    recipe, train = workshop.recipe, workshop.corpus["train"]
+    # Of any vocabulary, and no table in pieces: neither changes how long it learns.
+    plain = recipe.student.model_copy(update={"max_mb": None, "embeddings": "auto"})
+    given = recipe.model_copy(update={"student": plain})
+    beginning = Beginning(given, workshop.teacher, workshop.corpus, [train], workshop.progress)
+    student, settings = beginning.student(rung.shape), ladder.settings_for(rung, recipe.student.training())
+    every = workshop.plan(settings, rung.shape).everywhere
+    tokens = student.tokenize(train.texts()[:_TIMED])
+    step = ladder.seconds_to_learn(student, tokens, batch=settings.batch_size, every=every)
+    return step * stages.together(settings).epochs
