@@ -12,12 +12,12 @@ from typing import Any
 
 # Seconds that come with every student that is tried (a graph exported, quantised and timed); and what the wide part and
 # choosing how to learn take, next to the passes over the texts. Of two cores of an AMX Xeon.
-_FIXED, _BESIDE = 7.0, 0.1
+FIXED, _BESIDE = 7.0, 0.1
 
 
 def texts_in(allowed: float, seconds: Sequence[float]) -> int:
     """How many texts students may read in some seconds, one after the other; `seconds` each takes for a text."""
-    left = allowed - _FIXED * (len(seconds) + 1)
+    left = allowed - FIXED * (len(seconds) + 1)
     return max(int(left / ((1 + _BESIDE) * sum(seconds))), 0)
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from tutelage import portion, storage
 from tutelage.artifacts.measurements import Search, Tried
@@ -30,7 +29,7 @@ from tutelage.student.ladder import Rung, Step
 from tutelage.student.matching import Plan
 from tutelage.training import supervised
 from tutelage.training.hope import Hope
-from tutelage.trial import Judge, conclude
+from tutelage.trial import Candidate, Judge, conclude
 from tutelage.workshop import Workshop
 
 STAGE = "search"
@@ -38,24 +37,6 @@ STAGE = "search"
 _READINGS = 3.0
 # What a cascade may cost of the validation score where there is something to spare.
 _TO_SPARE = (0.01, 0.02)
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    """A rung as it may be deployed."""
-
-    rung: Rung
-    cascade_loss: float | None = None
-    """None: as the recipe says."""
-    middle: Rung | None = None
-    """Who answers between the wide part and the rung."""
-
-    @property
-    def name(self) -> str:
-        if self.cascade_loss is None:
-            return self.rung.name
-        through = f" after {self.middle.name}" if self.middle else ""
-        return f"{self.rung.name}{through}, cascade {self.cascade_loss:g}"
 
 
 class Climb:
@@ -87,35 +68,51 @@ class Climb:
             self._epochs = {tried.name: tried.epochs for tried in search.tried if tried.epochs}
         taken = next(tried.name for tried in search.tried if tried.taken)
         made = self._made.get(taken) or self._make(next(one for one in self._candidates() if one.name == taken))
-        share = portion.lift(self.workshop)
-        if share is not None:
-            return self._with_all_texts(made, search, share)
+        again, search = self._with_all_texts(made, search)
+        if again is not None:
+            return self._moved_in(again, next(tried.name for tried in search.tried if tried.taken)), search
         if made.learned.kept.get("given_up") and not search.reached:
             # It is delivered for want of a better one: then as good as it can be, and as long trained as its control.
             self.workshop.progress.say(f"{taken}: given up before, and now trained to its end, for it is delivered")
             made = self._to_its_end(self._rungs()[taken])
         return self._moved_in(made, taken), search
 
-    def _with_all_texts(self, made: Made, search: Search, share: float) -> tuple[Made, Search]:
-        """What was found learns once more, with texts that the search had no time for; delivered if it is no worse."""
-        found = next(tried for tried in search.tried if tried.taken)
-        rung, name, started = self._rungs()[found.rung], f"{found.rung}, all texts", time.monotonic()
+    def _with_all_texts(self, made: Made, search: Search) -> tuple[Made | None, Search]:
+        """What was found, after texts that the search had no time for; None without any, or where it is worse then."""
+        workshop, found = self.workshop, next(tried for tried in search.tried if tried.taken)
+        part, rung = workshop.gathering, self._rungs()[found.rung]
+        if part.fits is None:
+            return None, search
+        search = search.model_copy(update={"texts": part.fits.share})
         if rung.name == "whole":
-            return self._moved_in(made, found.name), search
-        self._epochs.pop(rung.name, None)
+            return None, search  # it learns from nothing
+        workshop.progress.say(f"{rung.name}: learns once more, from all texts")
+        workshop.read(part.of(None))
+        shortened = self._epochs.pop(rung.name, None)
         self._signals = self._heard_by(self._rungs().values())
+        name, started = f"{rung.name}, all texts", time.monotonic()
         place, settings = self.folder / name, self._training(rung)
         bench = Bench(place / "student", place / "export", f"student {name}", f"compress {name}")
-        full = self.workshop.make(settings, rung.shape, bench, signals=self._signals, trains=rung.trains)
+        full = workshop.make(settings, rung.shape, bench, signals=self._signals, trains=rung.trains)
+        gated = None if made.cascade_loss is None else workshop.gate(full, made.cascade_loss)
+        named = {name: full} | ({f"{name}, cascade {made.cascade_loss:g}": gated} if gated else {})
         stage, fingerprint = f"{STAGE}, all texts", storage.fingerprint_of(full.name, made.name, search.model_dump())
-        kept = self.workshop.folder.done(stage, fingerprint)
+        kept = workshop.folder.done(stage, fingerprint)
         if kept is None:
-            again = self._judge.tried(name, full, place / "bundle", seconds=round(self._seconds(bench), 1))
-            told = portion.told(search, found, again, share).model_dump()
-            kept = self.workshop.folder.finish(stage, fingerprint, started=started, search=told)
+            # The faster one where it still keeps enough, as the one that was found did.
+            for each, other in reversed(named.items()):
+                again = self._judge.tried(each, other, place / "bundle", seconds=round(self._seconds(bench), 1))
+                if again.keeps:
+                    break
+            told = portion.told(search, found, again).model_dump()
+            kept = workshop.folder.finish(stage, fingerprint, started=started, search=told)
         search = Search.model_validate(kept["search"])
         taken = next(tried.name for tried in search.tried if tried.taken)
-        return self._moved_in(full if taken == name else made, taken), search
+        if taken not in named:
+            workshop.read(part)
+            self._epochs |= {rung.name: shortened} if shortened else {}
+            self._signals = self._heard_by(self._rungs().values())
+        return named.get(taken), search
 
     def beside(self, search: Search) -> dict[str, Made]:
         """The rungs that cost a little less and a little more than the one that was taken; those not tried are made."""
@@ -161,7 +158,7 @@ class Climb:
             if why_not:
                 self._leave_out(step.rung, why_not)
                 continue
-            found = self._try(_Candidate(step.rung))
+            found = self._try(Candidate(step.rung))
             tried.append(step)
             if found.within and found.keeps:
                 reached = self._faster(found, tried, allowed).name
@@ -275,7 +272,7 @@ class Climb:
         place = self.folder / rung.name
         return Bench(place / "student", place / "export", f"student {rung.name}", f"compress {rung.name}")
 
-    def _make(self, candidate: _Candidate) -> Made:
+    def _make(self, candidate: Candidate) -> Made:
         rung, signals = candidate.rung, getattr(self, "_signals", None)
         made = self._made.get(rung.name)
         if made is None:
@@ -283,15 +280,15 @@ class Climb:
             made = self.workshop.make(settings, rung.shape, bench, signals=signals, trains=rung.trains, hope=hope)
         if candidate.cascade_loss is None:
             return made
-        middle = self._make(_Candidate(candidate.middle)) if candidate.middle else None
+        middle = self._make(Candidate(candidate.middle)) if candidate.middle else None
         return self.workshop.gate(made, candidate.cascade_loss, middle=middle) or made
 
-    def _candidates(self) -> Iterator[_Candidate]:
+    def _candidates(self) -> Iterator[Candidate]:
         """Whoever may have been taken."""
         rungs = list(self._rungs().values())
         for rung in rungs:
-            yield _Candidate(rung)
-            yield from (_Candidate(rung, loss, middle) for middle in (None, *rungs) for loss in self._losses(middle))
+            yield Candidate(rung)
+            yield from (Candidate(rung, loss, middle) for middle in (None, *rungs) for loss in self._losses(middle))
 
     def _losses(self, middle: Rung | None) -> tuple[float, ...]:
         # Without anyone in the middle, the smallest was tried with the rung itself.
@@ -311,12 +308,12 @@ class Climb:
                 if made is None:
                     continue
                 self._gated.append(made)
-                other = self._try(_Candidate(rung, loss, middle), made)
+                other = self._try(Candidate(rung, loss, middle), made)
                 if other.within and other.keeps and (other.rows_per_second or 0) > (best.rows_per_second or 0):
                     best = other
         return best
 
-    def _try(self, candidate: _Candidate, made: Made | None = None) -> Tried:
+    def _try(self, candidate: Candidate, made: Made | None = None) -> Tried:
         rung = candidate.rung
         made = self._made[candidate.name] = made or self._make(candidate)
         kept = made.learned.kept

@@ -13,12 +13,13 @@ from tutelage import storage
 from tutelage.artifacts.measurements import Search, Tried
 from tutelage.artifacts.network import Network
 from tutelage.beginning import Beginning
-from tutelage.budget import texts_in
+from tutelage.budget import FIXED, texts_in
 from tutelage.evaluate import machine
 from tutelage.recipe import StudentRecipe
 from tutelage.recipe_transfer import SelectRecipe
 from tutelage.student import ladder, stages
 from tutelage.student.ladder import Rung
+from tutelage.training.precision import precision
 from tutelage.workshop import Workshop
 
 STAGE = "search texts"
@@ -30,23 +31,25 @@ _TIMED = 160
 def limit(workshop: Workshop) -> None:
     """Let the students of a search read so many texts beside the labelled ones that its time does for two rungs.
 
-    Nothing changes where the recipe says how many (`student.select`), where there are none, or where making the teacher
-    took no time that a search could be measured by.
+    Nothing changes where the recipe says what is read (`student.select`, `student.augment`), where there is little, or
+    where no teacher was trained whose time a search could be measured by.
     """
     recipe, folder, corpus = workshop.recipe, workshop.folder, workshop.corpus
-    unlabelled = len(corpus["unlabelled"]) if "unlabelled" in corpus.splits else 0
-    more, train = recipe.student.more(len(corpus["train"]), unlabelled), len(corpus["train"])
-    learning = _cheapest(recipe.student, workshop.teacher)
-    if recipe.student.select is not None or not more or not learning or not folder.teaching():
+    settings, train = recipe.student, len(corpus["train"])
+    more = len(corpus["unlabelled"]) if "unlabelled" in corpus.splits else 0
+    learning = _cheapest(settings, workshop.teacher)
+    asked = settings.select is not None or settings.augment is not None
+    if asked or not more or not learning or not _trained(workshop):
         return
-    settings, facts = recipe.student, machine.describe(threads=workshop.threads)
-    name = storage.fingerprint_of(workshop.teacher_name, settings.identity(), settings.search_time, more, facts)
+    names, facts = [rung.name for rung in learning], machine.describe(threads=workshop.threads)
+    lesson = settings.training().identity()
+    name = storage.fingerprint_of(workshop.teacher_name, lesson, names, settings.search_time, more, facts)
     kept = folder.done(STAGE, name)
     if kept is None:
         started = time.monotonic()
         seconds = [_a_text(workshop, rung) for rung in learning]
         texts = texts_in(settings.search_time * folder.teaching(), seconds)
-        share = min(max(texts - train, 0) / more, 1.0)
+        share = 1.0 if more * sum(seconds) < FIXED else min(max(texts - train, 0) / more, 1.0)
         kept = folder.finish(STAGE, name, started=started, share=round(share, 3))
     if kept["share"] < 1.0:
         select = SelectRecipe(share=max(kept["share"], 1 / more), by="random")
@@ -57,26 +60,21 @@ def limit(workshop: Workshop) -> None:
         )
 
 
-def lift(workshop: Workshop) -> float | None:
-    """Let students read everything again; the share that they have read so far, or None where it was all."""
-    share = workshop.gathering.fits
-    if share is None:
-        return None
-    workshop.read(workshop.gathering.of(None))
-    workshop.progress.say("what was found learns once more, from all texts")
-    return share.share
-
-
-def told(search: Search, found: Tried, again: Tried, share: float) -> Search:
+def told(search: Search, found: Tried, again: Tried) -> Search:
     """The search with the rung that was taken once more: after all texts, and taken if it is no worse."""
     values = [one.retention.value or 0.0 if one.retention else 0.0 for one in (found, again)]
     better = again.within >= found.within and (again.keeps or (not found.keeps and values[1] >= values[0]))
     ok = again.keeps if search.keep is not None else again.within
     tried = [one.model_copy(update={"taken": one.taken and not better}) for one in search.tried]
     tried.append(again.model_copy(update={"taken": better}))
-    return search.model_copy(
-        update={"tried": tried, "texts": share, "reached": ok and again.within if better else search.reached}
-    )
+    return search.model_copy(update={"tried": tried, "reached": ok and again.within if better else search.reached})
+
+
+def _trained(workshop: Workshop) -> bool:
+    """Whether making the teacher was training: one that is used as it is takes no time to speak of."""
+    folder = workshop.folder
+    made = folder.kept("teacher")
+    return any(kept.get("history") for kept in (made, folder.kept(made.get("made_in", ""))))
 
 
 def _cheapest(settings: StudentRecipe, teacher: Network) -> list[Rung]:
@@ -96,6 +94,8 @@ def _a_text(workshop: Workshop, rung: Rung) -> float:
     beginning = Beginning(given, workshop.teacher, workshop.corpus, [train], workshop.progress)
     student, settings = beginning.student(rung.shape), ladder.settings_for(rung, recipe.student.training())
     every = workshop.plan(settings, rung.shape).everywhere
-    tokens = student.tokenize(train.texts()[:_TIMED])
-    step = ladder.seconds_to_learn(student, tokens, batch=settings.batch_size, every=every)
+    texts = [text for name in ("train", "unlabelled") for text in workshop.corpus[name].texts()]
+    tokens = student.tokenize(texts[:: max(len(texts) // _TIMED, 1)])
+    with precision(settings.precision):
+        step = ladder.seconds_to_learn(student, tokens, batch=settings.batch_size, every=every)
     return step * stages.together(settings).epochs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -14,8 +15,27 @@ from tutelage.evaluate.intervals import Bootstrap, Resampled
 from tutelage.evaluate.speed import Contender
 from tutelage.made import Made
 from tutelage.recipe import StudentRecipe
+from tutelage.student.ladder import Rung
 from tutelage.tasks import Array
 from tutelage.workshop import Workshop
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A rung as it may be deployed."""
+
+    rung: Rung
+    cascade_loss: float | None = None
+    """None: as the recipe says."""
+    middle: Rung | None = None
+    """Who answers between the wide part and the rung."""
+
+    @property
+    def name(self) -> str:
+        if self.cascade_loss is None:
+            return self.rung.name
+        through = f" after {self.middle.name}" if self.middle else ""
+        return f"{self.rung.name}{through}, cascade {self.cascade_loss:g}"
 
 
 class Judge:

@@ -53,6 +53,13 @@ def test_the_last_layer_may_be_left_to_the_head() -> None:
     assert not matching.plan(StudentRecipe(hidden=1.0, hidden_last=False), Shape(1, 32, 2, 32), full)
 
 
+def test_one_layer_has_no_other_than_its_last_to_match(bert: Path) -> None:
+    teacher = load.load(str(bert), TextClassification(("a", "b")), Reading(32))[0].model
+    with pytest.raises(ModelError, match=r"hidden_last: false.* leaves a student of one layer no hidden states"):
+        matching.check(StudentRecipe(hidden=1.0, hidden_last=False), Shape(1, 32, 2, 32), teacher)
+    matching.check(StudentRecipe(hidden=0.0, hidden_last=False), Shape(1, 32, 2, 32), teacher)
+
+
 def test_only_what_weighs_is_recorded() -> None:
     made = planned(hidden_of="token", hidden_embeddings=True, relations=1, relation_layer=5)
     assert made.channels(1) == (

@@ -146,7 +146,9 @@ def _write(network: Network, file: Path) -> None:
         trace(_Logits(network), file, names=["logits"], max_tokens=network.reading.max_tokens)
         return
     fused = model.config._attn_implementation
-    for attention in dict.fromkeys(("eager", fused) if two_stacks else (attention_operator(), fused, "eager")):
+    # What an architecture without the usual kernel adds to its scores, the operator does not know.
+    operator = [attention_operator()] if fused == "sdpa" else []
+    for attention in dict.fromkeys(("eager", fused) if two_stacks else (*operator, fused, "eager")):
         model.set_attn_implementation(attention)
         try:
             trace(

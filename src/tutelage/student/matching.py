@@ -119,6 +119,12 @@ def plan(settings: StudentRecipe, shape: Shape, full: Shape) -> Plan:
 def check(settings: StudentRecipe, shape: Shape, teacher: Any) -> None:
     """Raise `ModelError` when a student of some shape cannot follow this model as the recipe asks."""
     made = plan(settings, shape, build.shape_of(teacher.config))
+    if settings.weighs("hidden") and not made.ours:
+        raise ModelError(
+            "`student.hidden_last: false` leaves a student of one layer no hidden states to match",
+            expected="2 layers or more, or `student.hidden: 0`",
+            cure="leave out `student.hidden_last`, or set `student.hidden: 0`",
+        )
     if made.attention or made.relations:
         projections.find(teacher)
 
