@@ -61,9 +61,13 @@ def limit(workshop: Workshop) -> None:
 
 
 def told(search: Search, found: Tried, again: Tried) -> Search:
-    """The search with the rung that was taken once more: after all texts, and taken if it is no worse."""
-    values = [one.retention.value or 0.0 if one.retention else 0.0 for one in (found, again)]
-    better = again.within >= found.within and (again.keeps or (not found.keeps and values[1] >= values[0]))
+    """The search with the rung that was taken once more: after all texts, and taken unless it is surely worse.
+
+    More text is better far more often than not, while a few hundred rows tell differences of a point or two only.
+    """
+    likely = (again.retention and again.retention.value) or 0.0
+    worse = likely < ((found.retention and found.retention.low) or 0.0)
+    better = again.within >= found.within and (again.keeps or (not found.keeps and not worse))
     ok = again.keeps if search.keep is not None else again.within
     tried = [one.model_copy(update={"taken": one.taken and not better}) for one in search.tried]
     tried.append(again.model_copy(update={"taken": better}))

@@ -116,12 +116,17 @@ def _beside(share: float | None) -> str:
 def conclude(
     settings: StudentRecipe, tried: Iterable[Tried], reached: str | None, *, allowed: float, seconds: float
 ) -> Search:
-    """The first that is good enough (`reached`), or the best within the limits, or the best of all."""
+    """The first that is good enough (`reached`), or the best within the limits, or the best of all.
+
+    The best is the largest of those that are not surely worse than the one that looks best.
+    """
     every = list(tried)
     judged = [one for one in every if one.retention is not None]
     within = [one for one in judged if one.within]
-    best = max(within or judged, key=lambda one: (one.retention and one.retention.value) or 0.0)
-    taken = reached or best.name
+    values = {one.name: (one.retention and one.retention.value) or 0.0 for one in within or judged}
+    first = max(within or judged, key=lambda one: values[one.name])
+    least = (first.retention and first.retention.low) or 0.0
+    taken = reached or [name for name, value in values.items() if value >= least or name == first.name][-1]
     return Search(
         keep=settings.keep,
         confidence=settings.keep_confidence,
