@@ -110,10 +110,12 @@ class Workshop:
         """What the teacher says of every text."""
         splits = self._gathered(wanted)
         started = time.monotonic()
-        found = self._record(wanted, splits)
-        if self.folder.done(self.speaker.stage, found.folder.name) is None:
-            # What was there already took no time now, and a search goes by the time that it did take.
-            self.folder.finish(self.speaker.stage, found.folder.name, started=started - found.earlier)
+        found, stage = self._record(wanted, splits), self.speaker.stage
+        known = self.folder.done(stage, found.folder.name) is not None
+        if found.written or not known:
+            # What was there already took no time now, and counts with the time that it did take.
+            before = self.folder.times().get(stage, 0.0) if known else 0.0
+            self.folder.finish(stage, found.folder.name, started=started - found.earlier - before)
         self._heard = found
         return found
 

@@ -14,6 +14,7 @@ from tutelage import pipeline
 from tutelage.artifacts.signals import write_shard
 from tutelage.folder import RunFolder
 from tutelage.teacher import signals
+from tutelage.workshop import Workshop
 
 _NOW = 1000.0
 
@@ -114,3 +115,22 @@ def test_a_report_lists_what_its_recipe_used(
     given["student"]["control"] = False
     second = pipeline.run(given, resume=True).measurements.times
     assert second == {stage: seconds for stage, seconds in first.items() if stage != "control"}
+
+
+def test_a_recording_that_goes_on_counts_with_all_that_it_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".tutelage").mkdir()
+    now = [100.0]
+    for module in ("workshop", "folder"):
+        monkeypatch.setattr(f"tutelage.{module}.time", SimpleNamespace(monotonic=lambda: now[0]))
+    workshop: Any = Workshop.__new__(Workshop)
+    workshop.folder, workshop.speaker = RunFolder(tmp_path), SimpleNamespace(stage="signals")
+    workshop._gathered = lambda _: []
+    for written, seconds, told in ((10, 5.0, 5.0), (0, 1.0, 5.0), (3, 2.0, 7.0)):
+
+        def record(*_: object, written: int = written, seconds: float = seconds) -> Any:
+            now[0] += seconds
+            return SimpleNamespace(written=written, earlier=0.0, folder=Path("name"))
+
+        workshop._record = record
+        workshop.signals(None)
+        assert workshop.folder.times() == {"signals": told}

@@ -108,6 +108,8 @@ class Signals:
     """Which of the recorded channels, likewise."""
     earlier: float = 0.0
     """Seconds that processes which were killed had spent on recording them."""
+    written: int = 0
+    """Texts that were recorded just now; the others were there."""
 
     @classmethod
     def open(cls, folder: Path, recording: Recording) -> tuple[Signals, list[str]]:

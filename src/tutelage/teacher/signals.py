@@ -64,7 +64,7 @@ def record(
     for other in folder.iterdir():
         if other.is_dir() and other != place:
             shutil.rmtree(other)
-    return replace(signals, earlier=earlier)
+    return replace(signals, earlier=earlier, written=written)
 
 
 def _seconds(place: Path) -> float:
