@@ -63,7 +63,8 @@ def limit(workshop: Workshop) -> None:
 def told(search: Search, found: Tried, again: Tried) -> Search:
     """The search with the rung that was taken once more: after all texts, and taken unless it is surely worse.
 
-    More text is better far more often than not, while a few hundred rows tell differences of a point or two only.
+    A few hundred rows tell differences of a point or two only: what has read more has the benefit of the doubt
+    (docs/decisions/0015).
     """
     likely = (again.retention and again.retention.value) or 0.0
     worse = likely < ((found.retention and found.retention.low) or 0.0)

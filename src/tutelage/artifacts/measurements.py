@@ -160,7 +160,7 @@ class Search(_Part):
     allowed_seconds: Figure = Field(None, description="`search_time` times the teacher's fine-tuning")
     texts: float | None = Field(
         None,
-        description="share of the unlabelled texts that rungs read; null: all. The one that was taken then reads all",
+        description="share of the unlabelled texts that rungs read; null: all. The one that was found then read all",
     )
     tried: list[Tried] = Field(default_factory=list, description="by measured cost, the cheapest first")
 
