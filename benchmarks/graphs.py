@@ -90,9 +90,9 @@ def main() -> None:
         "What a small graph spends its time on",
         f"python benchmarks/graphs.py --rows {given.rows} --rounds {given.rounds}",
         [
-            f"{len(texts):,} movie sentences, by length, in batches of {BATCH_TOKENS:,} tokens; the graph alone, in int8,",
-            "without a wide part. Milliseconds for all, and how many times as fast as the plain graph: medians of",
-            "paired rounds in one process.",
+            f"{len(texts):,} movie sentences, by length, in batches of {BATCH_TOKENS:,} tokens; the graph alone,",
+            "in int8, without a wide part. Milliseconds for all, and how many times as fast as the plain graph:",
+            "medians of paired rounds in one process.",
             "",
             f"| step | {' | '.join(f'{name}, ms | x' for name in SHAPES)} |",
             "|---|" + "---|---|" * len(SHAPES),
