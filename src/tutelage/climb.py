@@ -1,12 +1,12 @@
 """Searching the cheapest student that reaches a goal: the ladder is climbed from the fastest up.
 
-Each rung is trained, compressed and judged as it would be deployed, on rows kept aside for that: on validation, where
-its epoch, its wide part and its gate were chosen, it would look better than it is. The first that surely keeps what was
-asked for is taken. All rungs learn in the same way. Choosing it, training and compressing may take `search_time` as
-long as the teacher's own fine-tuning. What would take longer is trained for fewer epochs or left out, except the first
-rung that is trained, which tells how long the others take, and what needs no training: the linear student and the
-teacher itself. A rung that lies hopelessly behind on validation is not trained to its end. Of many unlabelled texts a
-part must do (`portion.py`); what is found then learns once more, from all.
+Each rung is trained, compressed and judged as it would be deployed, on rows that it has not learned from (`trial.py`).
+The first that surely keeps what was asked for is taken. All rungs learn in the same way. Choosing it, training and
+compressing may take `search_time` as long as the teacher's own fine-tuning. What would take longer is trained for fewer
+epochs or left out, except the first rung that is trained, which tells how long the others take, and what needs no
+training: the linear student and the teacher itself. A rung that lies hopelessly behind on validation is not trained to
+its end. Of many unlabelled texts a part must do (`portion.py`); then the cheapest that may reach the goal, and what was
+found, learn once more, from all.
 
 Where the first good rung keeps more than was asked for, what is cheaper may answer alone more often, which costs of
 that and is faster: such cascades are judged on the same rows, and the fastest that still keeps enough is taken.
@@ -14,6 +14,7 @@ that and is faster: such cascades are judged on the same rows, and the fastest t
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -22,6 +23,7 @@ from tutelage.artifacts.measurements import Search, Tried
 from tutelage.artifacts.signals import Signals
 from tutelage.budget import Estimate, Spent
 from tutelage.evaluate import machine
+from tutelage.gather import Gathering
 from tutelage.made import Bench, Made
 from tutelage.recipe import StudentRecipe
 from tutelage.student import ladder, stages
@@ -29,7 +31,7 @@ from tutelage.student.ladder import Rung, Step
 from tutelage.student.matching import Plan
 from tutelage.training import supervised
 from tutelage.training.hope import Hope
-from tutelage.trial import Candidate, Judge, conclude
+from tutelage.trial import JUDGES, Candidate, Judge, conclude
 from tutelage.workshop import Workshop
 
 STAGE = "search"
@@ -50,6 +52,8 @@ class Climb:
         self._made: dict[str, Made] = {}
         self._gated: list[Made] = []
         self._epochs: dict[str, int] = {}
+        self._again = False
+        """Whether students read all texts now, once more."""
 
     def find(self) -> tuple[Made, Search]:
         """The student to deploy, and every rung that was looked at."""
@@ -66,53 +70,54 @@ class Climb:
         else:
             search = Search.model_validate(kept["search"])
             self._epochs = {tried.name: tried.epochs for tried in search.tried if tried.epochs}
-        taken = next(tried.name for tried in search.tried if tried.taken)
-        made = self._made.get(taken) or self._make(next(one for one in self._candidates() if one.name == taken))
-        again, search = self._with_all_texts(made, search)
-        if again is not None:
-            return self._moved_in(again, next(tried.name for tried in search.tried if tried.taken)), search
+        search = self._once_more(search)
+        taken = next(tried for tried in search.tried if tried.taken)
+        made = self._made.get(taken.name) or self._make(
+            next(one for one in self._candidates() if one.name == taken.name)
+        )
         if made.learned.kept.get("given_up") and not search.reached:
             # It is delivered for want of a better one: then as good as it can be, and as long trained as its control.
-            self.workshop.progress.say(f"{taken}: given up before, and now trained to its end, for it is delivered")
-            made = self._to_its_end(self._rungs()[taken])
-        return self._moved_in(made, taken), search
+            self.workshop.progress.say(
+                f"{taken.name}: given up before, and now trained to its end, for it is delivered"
+            )
+            made = self._to_its_end(self._rungs()[taken.rung])
+        return self._moved_in(made, taken.name), search
 
-    def _with_all_texts(self, made: Made, search: Search) -> tuple[Made | None, Search]:
-        """What was found, after texts that the search had no time for; None without any, or where it is worse then."""
-        workshop, found = self.workshop, next(tried for tried in search.tried if tried.taken)
-        part, rung = workshop.gathering, self._rungs()[found.rung]
+    def _once_more(self, search: Search) -> Search:
+        """The search with those that learned once more, from texts that it had no time for; where any is left."""
+        workshop, rungs, part = self.workshop, self._rungs(), self.workshop.gathering
         if part.fits is None:
-            return None, search
+            return search
         search = search.model_copy(update={"texts": part.fits.share})
-        if rung.name == "whole":
-            return None, search  # it learns from nothing
-        workshop.progress.say(f"{rung.name}: learns once more, from all texts")
-        workshop.read(part.of(None))
-        shortened = self._epochs.pop(rung.name, None)
-        self._signals = self._heard_by(self._rungs().values())
-        name, started = f"{rung.name}, all texts", time.monotonic()
-        place, settings = self.folder / name, self._training(rung)
-        bench = Bench(place / "student", place / "export", f"student {name}", f"compress {name}")
-        full = workshop.make(settings, rung.shape, bench, signals=self._signals, trains=rung.trains)
-        gated = None if made.cascade_loss is None else workshop.gate(full, made.cascade_loss)
-        named = {name: full} | ({f"{name}, cascade {made.cascade_loss:g}": gated} if gated else {})
-        stage, fingerprint = f"{STAGE}, all texts", storage.fingerprint_of(full.name, made.name, search.model_dump())
+        likely = [
+            rungs[name] for name in portion.likely(search) if rungs[name].name != "whole"
+        ]  # it learns from nothing
+        if not likely:
+            return search
+        self._turn_to(part.of(None), again=True)
+        stage, fingerprint = f"{STAGE}, all texts", storage.fingerprint_of(self._fingerprint(), search.model_dump())
         kept = workshop.folder.done(stage, fingerprint)
         if kept is None:
-            # The faster one where it still keeps enough, as the one that was found did.
-            for each, other in reversed(named.items()):
-                again = self._judge.tried(each, other, place / "bundle", seconds=round(self._seconds(bench), 1))
-                if again.keeps:
+            started, tried = time.monotonic(), []
+            for rung in likely:
+                workshop.progress.say(f"{rung.name}: learns once more, from all texts")
+                tried.append(Step(rung, 0.0, 0.0))
+                found = self._try(Candidate(rung, again=True))
+                if found.within and found.keeps:
+                    self._faster(found, tried)
                     break
-            told = portion.told(search, found, again).model_dump()
+            told = portion.told(search, [one for one in self._tried.values() if one.again]).model_dump()
             kept = workshop.folder.finish(stage, fingerprint, started=started, search=told)
         search = Search.model_validate(kept["search"])
-        taken = next(tried.name for tried in search.tried if tried.taken)
-        if taken not in named:
-            workshop.read(part)
-            self._epochs |= {rung.name: shortened} if shortened else {}
-            self._signals = self._heard_by(self._rungs().values())
-        return named.get(taken), search
+        if not next(tried for tried in search.tried if tried.taken).again:
+            self._turn_to(part, again=False)
+        return search
+
+    def _turn_to(self, texts: Gathering, *, again: bool) -> None:
+        """Let students read other texts."""
+        self.workshop.read(texts)
+        self._again = again
+        self._signals = self._heard_by(self._rungs().values())
 
     def beside(self, search: Search) -> dict[str, Made]:
         """The rungs that cost a little less and a little more than the one that was taken; those not tried are made."""
@@ -139,7 +144,7 @@ class Climb:
         evaluate = (recipe.evaluate.resamples, recipe.evaluate.speed_rows)
         student = self.settings.model_copy(update={"control": True}).identity()
         parts = [self.workshop.teacher_name, student, recipe.compress.model_dump(), evaluate, recipe.seed, facts]
-        parts.append((self.settings.search_time, list(self._rungs())))
+        parts.append((self.settings.search_time, list(self._rungs()), JUDGES))
         texts = self.workshop.gathering.name
         return storage.fingerprint_of(*parts, *([texts] if texts else []))
 
@@ -229,7 +234,7 @@ class Climb:
         with self.workshop.progress.bar("Timing the shapes of the ladder", len(rungs)) as bar:
             for rung in rungs:
                 student = self.workshop.beginning.student(rung.shape)
-                tokens = student.tokenize(self._judge.rows.texts()[:128])
+                tokens = student.tokenize(self._judge.texts[:128])
                 cost = learning = ladder.seconds_to_read(student, tokens)
                 if rung.trains:
                     batch, every = self.settings.batch_size, self._followed(rung).everywhere
@@ -240,7 +245,7 @@ class Climb:
 
     def _training(self, rung: Rung) -> StudentRecipe:
         settings = ladder.settings_for(rung, self.settings.training())
-        epochs = self._epochs.get(rung.name)
+        epochs = None if self._again else self._epochs.get(rung.name)
         return settings if epochs is None else settings.model_copy(update={"epochs": epochs})
 
     def _hope(self, rung: Rung) -> Hope | None:
@@ -248,7 +253,7 @@ class Climb:
         keep, settings = self.settings.keep, self._training(rung)
         ascending = self.workshop.corpus.task.headline.higher_is_better
         parts = settings.stages or settings.growth
-        if keep is None or not rung.trains or parts or not ascending or self._reference <= 0:
+        if self._again or keep is None or not rung.trains or parts or not ascending or self._reference <= 0:
             return None
         return Hope(keep * self._reference, settings.epochs)
 
@@ -269,32 +274,34 @@ class Climb:
         return times.get("balance", 0.0) + sum(self._seconds(self._bench(step.rung)) for step in tried) + gates
 
     def _bench(self, rung: Rung) -> Bench:
-        place = self.folder / rung.name
-        return Bench(place / "student", place / "export", f"student {rung.name}", f"compress {rung.name}")
+        name = Candidate(rung, again=self._again).name
+        place = self.folder / name
+        return Bench(place / "student", place / "export", f"student {name}", f"compress {name}")
 
     def _make(self, candidate: Candidate) -> Made:
         rung, signals = candidate.rung, getattr(self, "_signals", None)
-        made = self._made.get(rung.name)
+        made = self._made.get(Candidate(rung, again=candidate.again).name)
         if made is None:
             settings, bench, hope = self._training(rung), self._bench(rung), self._hope(rung)
             made = self.workshop.make(settings, rung.shape, bench, signals=signals, trains=rung.trains, hope=hope)
         if candidate.cascade_loss is None:
             return made
-        middle = self._make(Candidate(candidate.middle)) if candidate.middle else None
+        middle = self._make(Candidate(candidate.middle, again=candidate.again)) if candidate.middle else None
         return self.workshop.gate(made, candidate.cascade_loss, middle=middle) or made
 
     def _candidates(self) -> Iterator[Candidate]:
         """Whoever may have been taken."""
         rungs = list(self._rungs().values())
         for rung in rungs:
-            yield Candidate(rung)
-            yield from (Candidate(rung, loss, middle) for middle in (None, *rungs) for loss in self._losses(middle))
+            yield Candidate(rung, again=self._again)
+            for middle in (None, *rungs):
+                yield from (Candidate(rung, loss, middle, self._again) for loss in self._losses(middle))
 
     def _losses(self, middle: Rung | None) -> tuple[float, ...]:
         # Without anyone in the middle, the smallest was tried with the rung itself.
         return (self.workshop.recipe.compress.cascade_loss, *_TO_SPARE) if middle else _TO_SPARE
 
-    def _faster(self, found: Tried, tried: Sequence[Step], allowed: float) -> Tried:
+    def _faster(self, found: Tried, tried: Sequence[Step], allowed: float = math.inf) -> Tried:
         """The fastest that is still good enough when what is cheaper answers more often, or what was found."""
         best, rung, compress = found, tried[-1].rung, self.workshop.recipe.compress
         if self.settings.keep is None or compress.cascade != "auto" or not rung.shape.layers:
@@ -304,11 +311,12 @@ class Climb:
             for loss in self._losses(middle):
                 if middle and self._spent(tried) >= allowed:
                     break
-                made = self.workshop.gate(self._made[rung.name], loss, middle=middle and self._made[middle.name])
-                if made is None:
+                candidate = Candidate(rung, loss, middle, self._again)
+                made = self._make(candidate)
+                if made.cascade_loss != loss:
                     continue
                 self._gated.append(made)
-                other = self._try(Candidate(rung, loss, middle), made)
+                other = self._try(candidate, made)
                 if other.within and other.keeps and (other.rows_per_second or 0) > (best.rows_per_second or 0):
                     best = other
         return best
@@ -320,9 +328,9 @@ class Climb:
         tried = self._tried[candidate.name] = self._judge.tried(
             candidate.name,
             made,
-            self.folder / rung.name / "bundle",
+            self._bench(rung).export.with_name("bundle"),
             seconds=round(self._seconds(self._bench(rung)), 1),
-            epochs=self._epochs.get(rung.name),
+            epochs=None if self._again else self._epochs.get(rung.name),
             given_up_after=len(kept["history"]) if kept.get("given_up") else None,
         )
         return tried

@@ -2,12 +2,13 @@
 
 Teaching a student takes as long as there are texts to read. Where thousands of unlabelled ones stand beside few
 labelled ones, the cheapest rung alone would use up the time of all; so a part is drawn by lot, before the teacher reads
-any. The rung that is found then learns once more, from all of them, as it would have without a search.
+any. The cheapest rung that may reach the goal, and the one that is found, then learn once more, from all of them.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from tutelage import storage
 from tutelage.artifacts.measurements import Search, Tried
@@ -60,19 +61,47 @@ def limit(workshop: Workshop) -> None:
         )
 
 
-def told(search: Search, found: Tried, again: Tried) -> Search:
-    """The search with the rung that was taken once more: after all texts, and taken unless it is surely worse.
+def likely(search: Search) -> list[str]:
+    """The rungs that learn once more, the cheapest first: the first that may reach the goal, and what was found.
 
-    A few hundred rows tell differences of a point or two only: what has read more has the benefit of the doubt
-    (docs/decisions/0015).
+    It may where the upper end of its interval says so; what has read more keeps more.
     """
-    likely = (again.retention and again.retention.value) or 0.0
-    worse = likely < ((found.retention and found.retention.low) or 0.0)
-    better = again.within >= found.within and (again.keeps or (not found.keeps and not worse))
-    ok = again.keeps if search.keep is not None else again.within
-    tried = [one.model_copy(update={"taken": one.taken and not better}) for one in search.tried]
-    tried.append(again.model_copy(update={"taken": better}))
-    return search.model_copy(update={"tried": tried, "reached": ok and again.within if better else search.reached})
+    found = next(tried for tried in search.tried if tried.taken)
+    hopeful = [
+        tried.rung
+        for tried in search.tried
+        if tried.retention and tried.within and tried.seconds and (tried.retention.high or 0.0) >= (search.keep or 1.0)
+    ]
+    return [found.rung] if search.reached else list(dict.fromkeys([*hopeful[:1], found.rung]))
+
+
+def told(search: Search, again: Sequence[Tried]) -> Search:
+    """The search with the rungs that learned once more, and who is taken now.
+
+    The fastest of them that surely keeps enough; without any, what was found if that did. Without that, too, the
+    largest that is not surely worse than what looks best, and what has read more has the benefit of the doubt: a few
+    hundred rows tell differences of a point or two only (docs/decisions/0015).
+    """
+    found = next(tried for tried in search.tried if tried.taken)
+    sure = [one for one in again if one.within and one.keeps]
+    if sure:
+        taken = max(sure, key=lambda one: one.rows_per_second or 0.0)
+    elif found.within and found.keeps:
+        taken = found
+    else:
+        every = [found, *again]
+        within = [one for one in every if one.within] or every
+        best = max(within, key=_likely)
+        taken = [one for one in within if _likely(one) >= ((best.retention and best.retention.low) or 0.0)][-1]
+    reached = bool(sure) or search.reached
+    if search.keep is None:
+        reached = taken.within
+    tried = [one.model_copy(update={"taken": one is taken}) for one in [*search.tried, *again]]
+    return search.model_copy(update={"tried": tried, "reached": reached})
+
+
+def _likely(tried: Tried) -> float:
+    return (tried.retention and tried.retention.value) or 0.0
 
 
 def _trained(workshop: Workshop) -> bool:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from tutelage.recipe_parts import Count, Part
+
+
+def _odd(value: int) -> int:
+    if value % 2 == 0:
+        raise ValueError(f"a convolution sees as many tokens on both sides: {value - 1} or {value + 1}, not {value}")
+    return value
+
+
+Kernel = Annotated[int, Field(ge=3, le=15), AfterValidator(_odd)]
 
 
 class ShapeRecipe(Part):
@@ -19,6 +28,11 @@ class ShapeRecipe(Part):
     width: Count | None = Field(None, description="hidden size; the teacher's keeps its layers, less projects them")
     heads: Count | None = Field(None, description="attention heads")
     feed_forward: Count | None = Field(None, description="inner size of the feed-forward blocks")
+    convolution: Literal["auto", "none"] | Kernel = Field(
+        "auto",
+        description="how many neighbouring tokens at once a convolution between embeddings and layers sees; "
+        "auto: 5 for a single layer of an encoder, none for others",
+    )
     vocabulary: Literal["trim", "keep"] = Field("trim", description="drop tokens that the texts never use, or not")
     vocabulary_size: Literal["auto"] | Count = Field(
         "auto",

@@ -1,4 +1,9 @@
-"""One student of a search before its judge: as it would be deployed, on rows that nothing else has seen."""
+"""One student of a search before its judge: as it would be deployed, on rows that no student has learned from.
+
+More than half of them nothing else has seen (`data.judge_share`). The others are those of validation, by which a
+student's epoch, its wide part, its precision and its gate were chosen, and its teacher's epoch: it may look a little
+better on them than it is. Without them there would be so few that chance misleads more (docs/decisions/0016).
+"""
 
 from __future__ import annotations
 
@@ -8,8 +13,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from tutelage import storage
-from tutelage.artifacts.measurements import BUSY, Interval, Search, Tried
+from tutelage.artifacts.measurements import AGAIN, BUSY, Interval, Search, Tried
 from tutelage.evaluate import speed
 from tutelage.evaluate.intervals import Bootstrap, Resampled
 from tutelage.evaluate.speed import Contender
@@ -18,6 +25,8 @@ from tutelage.recipe import StudentRecipe
 from tutelage.student.ladder import Rung
 from tutelage.tasks import Array
 from tutelage.workshop import Workshop
+
+JUDGES = ("judge", "validation")
 
 
 @dataclass(frozen=True)
@@ -29,13 +38,16 @@ class Candidate:
     """None: as the recipe says."""
     middle: Rung | None = None
     """Who answers between the wide part and the rung."""
+    again: bool = False
+    """Whether they have learned once more, from all texts."""
 
     @property
     def name(self) -> str:
+        rung = self.rung.name + (AGAIN if self.again else "")
         if self.cascade_loss is None:
-            return self.rung.name
+            return rung
         through = f" after {self.middle.name}" if self.middle else ""
-        return f"{self.rung.name}{through}, cascade {self.cascade_loss:g}"
+        return f"{rung}{through}, cascade {self.cascade_loss:g}"
 
 
 class Judge:
@@ -43,10 +55,12 @@ class Judge:
 
     def __init__(self, workshop: Workshop, settings: StudentRecipe) -> None:
         self.workshop, self.settings = workshop, settings
-        self.rows = workshop.corpus["judge"]
+        splits = [workshop.corpus[name] for name in JUDGES]
+        self.texts = [text for split in splits for text in split.texts()]
+        self._targets = np.concatenate([split.targets for split in splits])
         recipe = workshop.recipe
         self._bootstrap = Bootstrap(
-            len(self.rows),
+            len(self.texts),
             resamples=recipe.evaluate.resamples,
             confidence=2 * settings.keep_confidence - 1,
             seed=recipe.seed,
@@ -54,11 +68,11 @@ class Judge:
 
     @cached_property
     def _teacher(self) -> Resampled:
-        return self._resampled(self.workshop.teacher.predictions(self.rows.texts()))
+        return self._resampled(self.workshop.teacher.predictions(self.texts))
 
     def tried(self, name: str, made: Made, place: Path, **more: object) -> Tried:
         """Pack a student at `place` for a moment, and judge it; `more` is told of it as it is."""
-        workshop, texts = self.workshop, self.rows.texts()
+        workshop, texts = self.workshop, self.texts
         bundle = workshop.pack(made.network, made.graph_file, place, made.graph.precision)
         kept = self._bootstrap.ratio(self._resampled(bundle.predictions(texts)), self._teacher)
         contender = Contender(name, "onnxruntime", speed.packed(bundle))
@@ -103,7 +117,7 @@ class Judge:
 
     def _resampled(self, predictions: Array) -> Resampled:
         headline = self.workshop.corpus.task.headline
-        return self._bootstrap.scores((headline,), predictions, self.rows.targets)[headline.name]
+        return self._bootstrap.scores((headline,), predictions, self._targets)[headline.name]
 
 
 def _beside(share: float | None) -> str:

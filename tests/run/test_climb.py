@@ -154,6 +154,7 @@ def test_what_would_take_too_long_has_as_many_epochs_as_fit_but_at_least_half(
 
     climb = Climb.__new__(Climb)
     climb.settings, climb._epochs = StudentRecipe(keep=0.9, epochs=4, rungs=["one", "two"]), {}
+    climb._again = False
     first, second = ladder.rungs(climb.settings, AutoConfig.from_pretrained(bert))
     steps = [Step(first, 1.0, 1.0), Step(second, 1.1, 2.0)]
     monkeypatch.setattr(climb, "_took", lambda step: Spent(10.0, 2, 5.0, step.learning))

@@ -94,7 +94,7 @@ def judged(value: float, low: float, *, within: bool = True) -> Tried:
 )
 def test_what_read_everything_is_delivered_unless_it_is_surely_worse(again: Tried, taken: bool, reached: bool) -> None:
     found = judged(0.95, 0.93)
-    told = portion.told(Search(keep=0.97, confidence=0.8, reached=False, tried=[found]), found, again)
+    told = portion.told(Search(keep=0.97, confidence=0.8, reached=False, tried=[found]), [again])
     assert [one.taken for one in told.tried] == [not taken, taken]
     assert told.reached == reached
 

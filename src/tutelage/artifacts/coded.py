@@ -95,11 +95,13 @@ class Coded(nn.Module):
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Ids (S, T) -> (S, T, D)."""
-        # Nothing of the table depends on the ids: a graph computes it once, when it is loaded.
+        return nn.functional.embedding(ids, self.table()) * self.scale
+
+    def table(self) -> torch.Tensor:
+        """All rows (V, D). Nothing of it depends on ids: a graph computes it once, when it is loaded."""
         numbers = self.numbers.long() + self.first
         put = nn.functional.embedding(numbers, self.pieces).flatten(1)
-        table = torch.cat([self.whole, put]).index_select(0, self.place.long())
-        return nn.functional.embedding(ids, table) * self.scale
+        return torch.cat([self.whole, put]).index_select(0, self.place.long())
 
 
 def _places(codes: Codes, count: int) -> torch.Tensor:

@@ -122,8 +122,12 @@ class Disagreement(_Part):
     distance: Figure = None
 
 
+AGAIN = ", all texts"
+"""At the end of the name of a student that learned once more."""
+
+
 class Tried(_Part):
-    """A student that a search looked at, judged on rows kept aside for it."""
+    """A student that a search looked at, judged on rows that it has not learned from."""
 
     name: str
     describes: str = ""
@@ -145,7 +149,12 @@ class Tried(_Part):
     @property
     def rung(self) -> str:
         """Which student of the ladder it is, whatever answers before it."""
-        return re.split(" after |, cascade |, all texts", self.name)[0]
+        return re.split(f" after |, cascade |{AGAIN}", self.name)[0]
+
+    @property
+    def again(self) -> bool:
+        """Whether it had read all texts, where others had read a part."""
+        return AGAIN in self.name
 
 
 class Search(_Part):
@@ -160,7 +169,7 @@ class Search(_Part):
     allowed_seconds: Figure = Field(None, description="`search_time` times the teacher's fine-tuning")
     texts: float | None = Field(
         None,
-        description="share of the unlabelled texts that rungs read; null: all. The one that was found then read all",
+        description="share of the unlabelled texts that rungs read, but for those called `all texts`; null: all",
     )
     tried: list[Tried] = Field(default_factory=list, description="by measured cost, the cheapest first")
 

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tutelage import storage
+from tutelage.artifacts import convolution
 from tutelage.artifacts.batch import Batch, by_length, collate
 from tutelage.artifacts.coded import Codes
+from tutelage.artifacts.convolution import Convolution
 from tutelage.artifacts.no_layers import NoLayers
 from tutelage.artifacts.tokens import Tokens, tokenize
 from tutelage.artifacts.wide import Wide
@@ -34,8 +36,8 @@ TOKENS_AT_ONCE = 2048
 class Network:
     """`model` is a plain `transformers` model with the task's head, `tokenizer` a fast tokenizer of `transformers`.
 
-    A student may also have no layers at all (`NoLayers`). A `wide` part adds its scores to the model's; `codes` say how
-    a graph can hold its embeddings in fewer bytes.
+    A student may also have no layers at all (`NoLayers`), or a convolution over its embeddings inside the model. A
+    `wide` part adds its scores to the model's; `codes` say how a graph can hold its embeddings in fewer bytes.
     """
 
     model: Any
@@ -55,16 +57,21 @@ class Network:
         model: Any = NoLayers.load(folder, task.width)
         if model is None:
             model = auto.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+            convolution.attach(model, Convolution.load(folder))
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
         return cls(model.eval(), tokenizer, task, reading, Wide.load(folder), Codes.load(folder))
 
     def save(self, folder: Path) -> None:
         """Write a plain Hugging Face folder that `from_pretrained` loads without this package.
 
-        A wide part and codes stand beside the model in files of their own, which only `load` adds.
+        A convolution, a wide part and codes stand beside the model in files of their own, which only `load` adds.
         """
         with storage.whole_folder(folder) as partial:
-            self.model.save_pretrained(partial)
+            if (heard := convolution.of(self.model)) is None:
+                self.model.save_pretrained(partial)
+            else:
+                self.model.save_pretrained(partial, state_dict=convolution.without(self.model))
+                heard.save(partial)
             self.tokenizer.save_pretrained(partial)
             if self.wide is not None:
                 self.wide.save(partial)
@@ -95,7 +102,9 @@ class Network:
         if not self.layers:
             return f"linear, {config.vocab_size:,} tokens and their pairs"
         layers = "1 layer" if config.num_hidden_layers == 1 else f"{config.num_hidden_layers} layers"
-        shape = f"{layers} x {config.hidden_size}{' + wide' if self.wide else ''}"
+        heard = convolution.of(self.model)
+        shape = f"{f'convolution of {heard.kernel}, ' if heard else ''}{layers} x {config.hidden_size}"
+        shape += " + wide" if self.wide else ""
         coded = ", coded" if self.codes else ""
         return f"{config.model_type.upper()}, {shape}, {config.vocab_size:,} tokens{coded}, {precision}"
 

@@ -17,6 +17,7 @@ from torch import nn
 
 from tutelage import storage
 from tutelage.artifacts.coded import in_pieces
+from tutelage.artifacts.convolution import looked_up
 from tutelage.artifacts.first_token import only_first_token
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.no_layers import NoLayers
@@ -58,6 +59,7 @@ def export(network: Network, file: Path, *, texts: list[str]) -> Export:
         with (
             only_first_token(network.model, wanted=first_token) as applied,
             in_pieces(network.model, network.codes),
+            looked_up(network.model),
         ):
             if first_token and not applied:
                 continue

@@ -63,11 +63,11 @@ def sentence(measurements: Measurements) -> str:
         wanted = f"No student was found for the goal: one that {goal(search)}. The best one was taken{ended}."
     took = f" Making them took {number.seconds(search.seconds)} of {number.seconds(search.allowed_seconds)} allowed."
     took = took if search.seconds is not None and search.allowed_seconds is not None else ""
-    again = any("all texts" in tried.name for tried in search.tried)
+    again = any(tried.again for tried in search.tried)
     if search.texts is not None:
         took += (
             f" The rungs read {number.percent(search.texts)} of the unlabelled texts, for which there was time"
-            f"{'; what was found then learned once more, from all of them' if again else ''}."
+            f"{'; those called “all texts” then learned once more, from all of them' if again else ''}."
         )
     return f"{wanted}{took}{_disturbed(search)}"
 

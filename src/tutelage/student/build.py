@@ -14,6 +14,9 @@ from tutelage.recipe import StudentRecipe
 _FEED_FORWARD = ("intermediate_size", "hidden_dim", "d_ff", "ffn_dim", "encoder_ffn_dim", "n_inner")
 # Architectures with one row for each position, from 0 on.
 _COUNTED = ("bert", "distilbert", "electra")
+# Those that answer embeddings as they answer ids.
+_ENCODERS = ("bert", "distilbert", "electra", "roberta", "xlm-roberta", "camembert", "mpnet", "modernbert")
+_KERNEL = 5
 
 
 @dataclass(frozen=True)
@@ -26,15 +29,23 @@ class Shape:
     feed_forward: int
     averages: bool = False
     """Whether one more layer, which `layers` does not count, gives the head the mean of all tokens."""
+    kernel: int = 0
+    """How many tokens a convolution over the embeddings sees at once; 0 without one."""
 
     def identity(self) -> dict[str, int]:
-        """What names a student of this shape; those without such a layer have the names that they always had."""
-        return {name: value for name, value in vars(self).items() if name != "averages" or value}
+        """What names a student of this shape; those without the rarer parts have the names that they always had."""
+        return {name: value for name, value in vars(self).items() if name not in ("averages", "kernel") or value}
+
+    @property
+    def channels(self) -> int:
+        """Of its convolution: a quarter of the width."""
+        return max(1, self.width // 4)
 
     @property
     def inner(self) -> int:
         """About how many weights its layers have: four square matrices and a feed-forward block each."""
-        return (self.layers + self.averages) * self.width * (4 * self.width + 2 * self.feed_forward)
+        layers = (self.layers + self.averages) * self.width * (4 * self.width + 2 * self.feed_forward)
+        return layers + (self.kernel + 1) * self.width * self.channels * bool(self.kernel)
 
 
 NOTHING = Shape(0, 0, 0, 0)
@@ -52,6 +63,24 @@ def choose(settings: StudentRecipe, teacher: Any) -> Shape:
     The layer of a teacher that reads the mean takes about as long as any other (benchmarks/averaging.py), so where the
     recipe does not count layers, it is one of them; where it does, it comes on top.
     """
+    return with_convolution(_chosen(settings, teacher), settings, teacher)
+
+
+def with_convolution(shape: Shape, settings: StudentRecipe, teacher: Any) -> Shape:
+    """The shape with the convolution that a recipe asks for.
+
+    `auto` gives one to a single layer, which keeps 0.6 to 1.7 points more for it (docs/decisions/0016).
+    """
+    if settings.convolution == "none" or not shape.layers:
+        return shape
+    if settings.convolution != "auto":
+        return replace(shape, kernel=settings.convolution)
+    # A narrower student is a BERT, whatever its teacher is.
+    takes = shape.width != int(teacher.hidden_size) or teacher.model_type in _ENCODERS
+    return replace(shape, kernel=_KERNEL) if takes and shape.layers == 1 and not shape.averages else shape
+
+
+def _chosen(settings: StudentRecipe, teacher: Any) -> Shape:
     full = shape_of(teacher)
     head_width = full.width // full.heads
     if settings.size == "medium":

@@ -13,8 +13,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from tutelage.artifacts import convolution
 from tutelage.artifacts.coded import Codes
+from tutelage.artifacts.convolution import Convolution
 from tutelage.artifacts.network import Network
+from tutelage.errors import ModelError
 from tutelage.student import build
 from tutelage.student.build import Shape
 from tutelage.training import supervised
@@ -45,11 +48,28 @@ def create(teacher: Network, shape: Shape, *, tokenizer: Any, kept: Sequence[int
     for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
         if getattr(config, name, None) is not None:
             setattr(model.config, name, getattr(tokenizer, name, None))
+    _convolve(teacher.model, model, shape)
     student = Network(model.float().eval(), tokenizer, teacher.task, teacher.reading)
     if shape.width == full.width:
         # The head came from a finished teacher, which answers in the user's unit.
         supervised.begin_again(student)
     return student
+
+
+def _convolve(teacher: Any, student: Any, shape: Shape) -> None:
+    """Put the convolution of a shape between embeddings and layers: the teacher's, where it has such a one."""
+    if not shape.kernel:
+        return
+    if not convolution.fits(student):
+        raise ModelError(
+            f"a {student.config.model_type} model cannot read embeddings in place of tokens",
+            expected="an encoder of the BERT family for `student.convolution`",
+            cure="set `student.convolution: none`, or choose another `teacher.model`",
+        )
+    made, theirs = Convolution(shape.width, shape.channels, shape.kernel), convolution.of(teacher)
+    if theirs is not None and (theirs.kernel, *theirs.down.shape) == (made.kernel, *made.down.shape):
+        made.load_state_dict(theirs.state_dict())
+    convolution.attach(student, made)
 
 
 def code_embeddings(student: Network, codes: Codes | None) -> Network:

@@ -3,8 +3,8 @@
 - `linear`: no layers: the wide part alone. Only where its table is not too large, and `wide` is not off.
 - `narrow`: 2 layers a third as wide, embeddings projected: the smallest on disk, tried where the size is limited. `one`
   is faster and keeps more.
-- `one`: the teacher's last layer on its embeddings. Where the head reads the first token only, the layer computes
-  nothing else, which makes it faster than narrower students.
+- `one`: the teacher's last layer on its embeddings, with a convolution between them. Where the head reads the first
+  token only, the layer computes nothing else, which makes it faster than narrower students.
 - `two`: the default student, 2 layers with a feed-forward as wide as the layer.
 - `half`: half of the teacher's layers, unchanged.
 - `whole`: the teacher itself, not trained any further; its vocabulary is trimmed and its weights are quantised.
@@ -59,7 +59,7 @@ def rungs(settings: StudentRecipe, teacher: Any) -> list[Rung]:
     named = {
         "linear": NOTHING,
         "narrow": build.choose(settings.model_copy(update={"size": "tiny"}), teacher),
-        "one": Shape(1, full.width, full.heads, full.feed_forward),
+        "one": build.with_convolution(Shape(1, full.width, full.heads, full.feed_forward), settings, teacher),
         "two": build.choose(settings.model_copy(update={"size": "small"}), teacher),
         "half": build.choose(settings.model_copy(update={"size": "medium"}), teacher),
         "whole": full,
