@@ -1,4 +1,4 @@
-"""What a convolution over the embeddings is worth to students of one and two layers: with and without, on the same rows.
+"""What a convolution over the embeddings is worth to students of one and two layers, on the same rows.
 
 python benchmarks/convolution.py [--domains movie amazon] [--seeds 0] [--layers 1] [--kernels 0 3 5] [--keep FILE]
 
@@ -110,11 +110,11 @@ def main() -> None:
         f"{' '.join(map(str, given.seeds))} --layers {' '.join(map(str, given.layers))} --kernels "
         f"{' '.join(map(str, given.kernels))}",
         [
-            "Each domain's sentences, with those of the other domains as unlabelled text; teacher MiniLM, two epochs; one",
-            "layer with the teacher's feed-forward block, as on the ladder of a search, or two as by default; with the",
-            "wide part where that helps. Accuracy kept, in percent of the teacher's on the test rows, with a 95 %",
-            "interval; 'points' next to the first kernel; 'graph' the time of the graph alone next to the first, in turns",
-            "in one process, 'training' likewise that of the student's training.",
+            "Each domain's sentences, with those of the other domains as unlabelled text; teacher MiniLM, two epochs;",
+            "one layer with the teacher's feed-forward block, as on the ladder of a search, or two as by default; with",
+            "the wide part where that helps. Accuracy kept, in percent of the teacher's on the test rows, with a 95 %",
+            "interval; 'points' next to the first kernel; 'graph' the time of the graph alone next to the first, in",
+            "turns in one process, 'training' likewise that of the student's training.",
             "",
             "| data | seed | layers | kernel | kept % | points | graph | training | MB |",
             "|---|---|---|---|---|---|---|---|---|",

@@ -118,11 +118,11 @@ def main() -> None:
             f"`student: {goal}` on each domain's sentences, with "
             f"{'nothing' if given.labelled_only else 'those of the other domains'} as unlabelled text; teacher MiniLM,",
             "two epochs. 'Promised' is the lower bound, 80 % one-sided, on rows kept aside and those of validation;",
-            "'kept' is of the test rows, with a 95 % interval; 'search / teacher' is the time of choosing how to learn,",
-            "and of training and compressing every student and cascade, next to the teacher's own fine-tuning; 'read'",
-            "the share of the unlabelled texts that rungs read meanwhile, and 'again' the time in which one or two of",
-            "them then learned from all. 'Levels': the share of the test rows that each level of a cascade answered;",
-            "milliseconds of one row, mean and through every level.",
+            "'kept' is of the test rows, with a 95 % interval; 'search / teacher' is the time of choosing how to",
+            "learn, and of training and compressing every student and cascade, next to the teacher's own fine-tuning;",
+            "'read' the share of the unlabelled texts that rungs read meanwhile, and 'again' the time in which one or",
+            "two of them then learned from all. 'Levels': the share of the test rows that each level of a cascade",
+            "answered; milliseconds of one row, mean and through every level.",
             "Bars: kept >= 97 %, >= 20 x the teacher in PyTorch, >= 10 x in ONNX Runtime, <= 5 MB; search <= 1.5.",
             "",
             "| data | seed | teacher % | taken | promised % | kept % | x PyTorch | x ONNX | MB | search / teacher | "
