@@ -89,9 +89,7 @@ class Climb:
         if part.fits is None:
             return search
         search = search.model_copy(update={"texts": part.fits.share})
-        likely = [
-            rungs[name] for name in portion.likely(search) if rungs[name].name != "whole"
-        ]  # it learns from nothing
+        likely = [rungs[name] for name in portion.likely(search)]
         if not likely:
             return search
         self._turn_to(part.of(None), again=True)

@@ -64,15 +64,15 @@ def limit(workshop: Workshop) -> None:
 def likely(search: Search) -> list[str]:
     """The rungs that learn once more, the cheapest first: the first that may reach the goal, and what was found.
 
-    It may where the upper end of its interval says so; what has read more keeps more.
+    It may where the upper end of its interval says so; what has read more keeps more. The teacher itself reads nothing.
     """
     found = next(tried for tried in search.tried if tried.taken)
     hopeful = [
         tried.rung
         for tried in search.tried
-        if tried.retention and tried.within and tried.seconds and (tried.retention.high or 0.0) >= (search.keep or 1.0)
+        if search.keep and tried.retention and tried.within and (tried.retention.high or 0.0) >= search.keep
     ]
-    return [found.rung] if search.reached else list(dict.fromkeys([*hopeful[:1], found.rung]))
+    return [rung for rung in dict.fromkeys([*hopeful[:1], found.rung]) if rung != "whole"]
 
 
 def told(search: Search, again: Sequence[Tried]) -> Search:

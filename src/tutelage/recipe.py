@@ -51,7 +51,7 @@ _BALANCE = (
     *("weighting", "loss", "prediction", "stages"),
 )
 # Keys that came later: at their default they change no student, so that older artifacts stay valid.
-_LATER = ("growth", "hidden_last", "temperature_schedule", "weighting")
+_LATER = ("convolution", "growth", "hidden_last", "temperature_schedule", "weighting")
 
 
 class StudentRecipe(ShapeRecipe, TransferRecipe, MatchingRecipe, TrainingRecipe):
@@ -61,7 +61,7 @@ class StudentRecipe(ShapeRecipe, TransferRecipe, MatchingRecipe, TrainingRecipe)
         None, description="search the cheapest student that keeps this share of the teacher's score; null: no search"
     )
     keep_confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(
-        0.8, description="how sure the search must be, from rows kept aside, that `keep` holds"
+        0.8, description="how sure the search must be, from rows not learned from, that `keep` holds"
     )
     max_latency_ms: Positive | None = Field(
         None, description="search a student that answers one text in so many milliseconds (median)"

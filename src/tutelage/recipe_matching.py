@@ -58,10 +58,10 @@ class MatchingRecipe(Part):
     hidden_of: Literal["text", "token"] = Field(
         "text", description="whose hidden states are matched: averages over each text, or every token's"
     )
-    hidden_last: bool = Field(
-        True,
+    hidden_last: Literal["auto"] | bool = Field(
+        "auto",
         description="match the student's last layer too; without, it is computed only where the head reads it, which "
-        "is much faster",
+        "is much faster; auto: where there are two layers or more",
     )
     hidden_embeddings: bool = Field(False, description="match the embeddings too, with the teacher's")
     layer_map: Literal["uniform", "last", "learned"] | Layers = Field(
@@ -90,6 +90,13 @@ class MatchingRecipe(Part):
         own: float = getattr(self, term)
         given = [getattr(stage, term) for stage in self.stages or [Stage(epochs=1)]]
         return any((own if weight is None else weight) > 0 for weight in given)
+
+    @property
+    def shapes_layers(self) -> bool:
+        """Whether the recipe says anything of its own about how layers follow the teacher's."""
+        default = type(self).model_fields
+        changed = [key for key in MatchingRecipe.model_fields if getattr(self, key) != default[key].default]
+        return bool({*changed} - {"prediction", "hidden"}) or self.hidden not in (0.0, default["hidden"].default)
 
     @property
     def follows_tokens(self) -> bool:

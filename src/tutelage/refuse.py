@@ -79,6 +79,7 @@ def shape(recipe: Recipe, teacher: Any) -> Shape:
     """
     settings = recipe.student
     found = build.choose(settings, teacher.config)
+    build.check_convolution(found, teacher)
     matching.check(settings, found, teacher)
     growth.check(settings, found, teacher)
     ladder.check(settings, teacher)

@@ -10,7 +10,7 @@ from tutelage.climb import Climb
 from tutelage.errors import ModelError
 from tutelage.made import Bench, Made
 from tutelage.recipe import Recipe
-from tutelage.student import build, ladder, matching
+from tutelage.student import ladder, matching
 from tutelage.student.build import Shape
 from tutelage.student.ladder import Rung
 from tutelage.workshop import Workshop
@@ -30,7 +30,7 @@ def check(recipe: Recipe, shape: Shape, teacher: Any, assistant: Shape | None) -
     the assistant, if there is to be one."""
     if recipe.student.searches or not recipe.evaluate.neighbours:
         return
-    for rung in ladder.beside(shape, build.shape_of(teacher.config)):
+    for rung in ladder.beside(shape, recipe.student, teacher.config):
         settings = ladder.settings_for(rung, recipe.student)
         try:
             matching.check(settings, rung.shape, teacher)
@@ -69,4 +69,4 @@ def neighbours(workshop: Workshop, made: Made, climb: Climb | None, search: Sear
 
 
 def _rungs(workshop: Workshop, shape: Shape) -> list[Rung]:
-    return ladder.beside(shape, build.shape_of(workshop.teacher.model.config))
+    return ladder.beside(shape, workshop.recipe.student, workshop.teacher.model.config)

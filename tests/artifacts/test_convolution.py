@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, ElectraConfig, ElectraForSequenceClassification
 
 import tiny_models
 from tutelage.artifacts import convolution
@@ -27,6 +27,7 @@ from tutelage.student import build, initialise
 from tutelage.student.build import Shape
 from tutelage.tasks import TextClassification
 from tutelage.teacher import load
+from tutelage.training.head import last_linear
 from tutelage.training.lean import needed_positions, used_embeddings
 
 TASK = TextClassification(("negative", "positive"))
@@ -37,7 +38,7 @@ def part(kernel: int = 3, *, width: int = 32) -> Convolution:
     """One that has learned something."""
     torch.manual_seed(0)
     made = Convolution(width, width // 4, kernel)
-    nn.init.normal_(made.up.weight)
+    nn.init.normal_(made.up)
     return made
 
 
@@ -52,7 +53,7 @@ def student(teacher: Network, kernel: int, *, learned: bool = True) -> Network:
     shape = Shape(1, full.width, full.heads, full.feed_forward, kernel=kernel)
     made = initialise.create(teacher, shape, tokenizer=words.tokenizer, kept=words.kept, seed=0)
     if learned and (heard := convolution.of(made.model)) is not None:
-        nn.init.normal_(heard.up.weight)
+        nn.init.normal_(heard.up)
     return made
 
 
@@ -95,19 +96,22 @@ def test_the_order_of_tokens_matters_to_what_has_learned(bert: Path) -> None:
         table.weight.zero_()  # one layer without it is blind to the order
         turned = ["film fine a", "a fine film"]
         assert np.ptp(made.outputs(made.tokenize(turned)), axis=0).max() > 1e-4
-        nn.init.zeros_(convolution.of(made.model).up.weight)  # type: ignore[union-attr]
+        heard = convolution.of(made.model)
+        assert heard is not None
+        nn.init.zeros_(heard.up)
         assert np.ptp(made.outputs(made.tokenize(turned)), axis=0).max() < 1e-5
 
 
-def test_a_folder_keeps_it_beside_a_plain_model(bert: Path, tmp_path: Path) -> None:
-    made = student(teacher_of(bert), 5)
+@pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert", "modernbert"])
+def test_a_folder_keeps_it_and_is_no_plain_model(kind: str, tmp_path: Path) -> None:
+    made = student(teacher_of(getattr(tiny_models, f"write_{kind}")(tmp_path / "teacher")), 5)
     made.save(tmp_path / "student")
     again = Network.load(tmp_path / "student", TASK, Reading(48))
     tokens = made.tokenize(TEXTS)
     np.testing.assert_allclose(again.outputs(tokens), made.outputs(tokens), atol=1e-6)
-    plain, found = AutoModelForSequenceClassification.from_pretrained(tmp_path / "student", output_loading_info=True)
-    assert not found["unexpected_keys"]
-    assert convolution.of(plain) is None
+    # Its layers alone would answer something else: better no answer.
+    with pytest.raises(OSError, match="no file named"):
+        AutoModelForSequenceClassification.from_pretrained(tmp_path / "student")
 
 
 @pytest.mark.parametrize("coded", [False, True])
@@ -141,7 +145,7 @@ def test_a_student_of_a_student_takes_its_convolution(bert: Path) -> None:
     theirs, ours = convolution.of(first.model), convolution.of(student(first, 3, learned=False).model)
     assert theirs is not None
     assert ours is not None
-    assert torch.equal(ours.up.weight, theirs.up.weight)
+    assert torch.equal(ours.up, theirs.up)
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert", "modernbert"])
@@ -162,9 +166,60 @@ def test_encoders_have_one_in_a_single_layer_by_default(kind: str, tmp_path: Pat
 @pytest.mark.parametrize("kind", ["gpt2", "t5"])
 def test_what_looks_for_its_padding_among_ids_is_refused(kind: str, tmp_path: Path) -> None:
     teacher = teacher_of(getattr(tiny_models, f"write_{kind}")(tmp_path))
-    assert build.choose(StudentRecipe(size=None, layers=1), teacher.model.config).kernel == 0
+    settings = StudentRecipe(size=None, layers=1)
+    assert build.choose(settings, teacher.model.config).kernel == 0
+    asked = build.choose(settings.model_copy(update={"convolution": 3}), teacher.model.config)
     with pytest.raises(ModelError, match="in place of tokens"):
-        student(teacher, 3)
+        build.check_convolution(asked, teacher.model)
+
+
+@pytest.mark.parametrize("kernel", [3, 15])
+def test_texts_may_be_shorter_than_the_kernel(bert: Path, tmp_path: Path, kernel: int) -> None:
+    made = student(teacher_of(bert), kernel)
+    export(made, tmp_path / "fp32.onnx", texts=TEXTS)
+    for text in ("", "a", "a film", "a fine film", "a fine film, and more"):
+        tokens = made.tokenize([text])
+        np.testing.assert_allclose(outputs(tmp_path / "fp32.onnx", made, tokens), made.outputs(tokens), atol=1e-5)
+    alone, mask = torch.randn(1, 1, 32), torch.ones(1, 1, dtype=torch.long)
+    assert part(kernel)(alone, mask).shape == alone.shape
+
+
+def test_embeddings_narrower_than_the_layers_are_convolved(tmp_path: Path) -> None:
+    tokenizer = tiny_models.word_piece()
+    config = ElectraConfig(
+        vocab_size=len(tokenizer), embedding_size=16, hidden_size=32, num_hidden_layers=2, num_attention_heads=4
+    )
+    ElectraForSequenceClassification(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    made = student(teacher_of(tmp_path), 5)
+    assert made.outputs(made.tokenize(TEXTS)).shape == (len(TEXTS), 2)
+
+
+def test_a_head_as_wide_as_the_layers_is_found(bert: Path) -> None:
+    made = student(teacher_of(bert), 5)
+    width = made.model.config.hidden_size
+    made.model.classifier = nn.Linear(width, width)
+    assert last_linear(made.model, width) is made.model.classifier
+
+
+def test_a_students_folder_does_not_teach_without_it(bert: Path, tmp_path: Path) -> None:
+    student(teacher_of(bert), 5).save(tmp_path / "student")
+    with pytest.raises(ModelError, match="with a convolution"):
+        teacher_of(tmp_path / "student")
+
+
+def test_the_default_is_a_single_layer_unless_layers_are_spoken_of(bert: Path) -> None:
+    config = teacher_of(bert).model.config
+    assert build.choose(StudentRecipe(), config) == Shape(1, 32, 4, 64, kernel=5)
+    for other in (
+        {"hidden": 2.0},
+        {"attention": 1.0},
+        {"hidden_last": True},
+        {"convolution": "none"},
+        {"size": "small"},
+    ):
+        assert build.choose(StudentRecipe(**other), config).layers == 2
+    assert build.choose(StudentRecipe(hidden=0.0), config).layers == 1
 
 
 def test_a_kernel_has_a_middle() -> None:

@@ -100,7 +100,7 @@ def test_a_search_has_tried_other_sizes_already(classification: Any) -> None:
     up, down, where = (plain(told) for told in sizes.sentences(measurements))
     assert up == "One size up (whole) kept 100.0 % [99.0, 101.0] at 0.2 × the speed."
     assert down.startswith("One size down (two) kept 95.0 %")
-    assert "kept aside" in where
+    assert "not learned from" in where
     assert sizes.rows(measurements) == []
     search["tried"] = [{**rungs[1], "given_up_after": 2}, rungs[4]]
     given_up = Measurements.model_validate({**classification(), "search": search})

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from transformers import BertConfig
 
 from listener import Listener
 from tiny_recipe import recipe
@@ -18,7 +19,7 @@ from tutelage.compress import graph
 from tutelage.compress.graph import Graph
 from tutelage.encoding import Reading
 from tutelage.errors import Interrupted, RecipeError
-from tutelage.recipe import EvaluateRecipe, load
+from tutelage.recipe import EvaluateRecipe, StudentRecipe, load
 from tutelage.student import ladder
 from tutelage.student.build import Shape
 from tutelage.tasks import TextClassification
@@ -57,7 +58,8 @@ def exports(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def test_another_seed_and_two_sizes(reviews: Path, bert: Path, tmp_path: Path, exports: list[int]) -> None:
     exports[0] = 2
-    asked = {"evaluate": {"seeds": 2, "neighbours": True}, "student": {"wide": False}, "compress": {"quantize": "none"}}
+    student = {"wide": False, "convolution": "none"}
+    asked = {"evaluate": {"seeds": 2, "neighbours": True}, "student": student, "compress": {"quantize": "none"}}
     given, out = recipe(reviews, bert, tmp_path / "run", **asked), tmp_path / "run"
     with pytest.raises(Interrupted):
         pipeline.run(given, progress=Stopping("Answering the test rows, seed 1"))
@@ -76,8 +78,8 @@ def test_another_seed_and_two_sizes(reviews: Path, bert: Path, tmp_path: Path, e
     kept = [run.retention.value for run in seeds.runs]
     assert seeds.retention.value == pytest.approx(np.mean(np.array(kept, dtype=float)))
     other = out / ".tutelage" / "seeds" / "1"
-    student = (out / "student" / "model.safetensors").read_bytes()
-    assert (other / "student" / "model.safetensors").read_bytes() != student
+    weights = (out / "student" / "model.safetensors").read_bytes()
+    assert (other / "student" / "model.safetensors").read_bytes() != weights
     # What would be deployed is what answered.
     rows = Corpus.load(out / ".tutelage" / "corpus")["test"]
     network = Network.load(other / "student", TextClassification(("negative", "positive")), Reading(48))
@@ -105,7 +107,7 @@ def test_another_seed_and_two_sizes(reviews: Path, bert: Path, tmp_path: Path, e
     assert alone.seeds is None
     assert alone.sizes == []
     assert not [title for title in listener.done if "Distilling" in title or "Training" in title]
-    assert (out / "student" / "model.safetensors").read_bytes() == student
+    assert (out / "student" / "model.safetensors").read_bytes() == weights
 
 
 def test_of_a_search_the_rung_that_was_taken_is_repeated_beside_its_neighbours(
@@ -162,6 +164,7 @@ def test_half_and_twice_up_to_the_teacher(
     def shape(layers: int, inner: int) -> Shape:
         return Shape(layers, 64, 4, inner)
 
-    found = {rung.name: rung.shape for rung in ladder.beside(shape(*own), shape(6, 256))}
+    teacher = BertConfig(num_hidden_layers=6, hidden_size=64, num_attention_heads=4, intermediate_size=256)
+    found = {rung.name: rung.shape for rung in ladder.beside(shape(*own), StudentRecipe(convolution="none"), teacher)}
     assert found.get("smaller") == (shape(*smaller) if smaller else None)
     assert found.get("larger") == (shape(*larger) if larger else None)

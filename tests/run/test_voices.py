@@ -157,7 +157,7 @@ def test_an_assistant_learns_first_and_then_teaches(reviews: Path, bert: Path, t
     assert np.abs(heard(shop) - alone).max() > 1e-3
     # What students begin as and are measured by is the teacher's.
     assert weights_fingerprint(shop.teacher.model) == weights_fingerprint(plain.teacher.model)
-    follows = shop.recipe.student.model_copy(update={"hidden": 1.0})
+    follows = shop.recipe.student.model_copy(update={"hidden": 1.0, "hidden_last": True})
     assert shop.plan(follows, Shape(1, 32, 4, 16)).theirs == (3,)
     (choice,) = told_of(shop, "teacher assistant")
     assert "on validation it keeps" in choice["why"]

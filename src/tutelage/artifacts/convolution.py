@@ -7,8 +7,8 @@ the mean and the spread of each embedding taken out first:
 
     x_t  ->  x_t + U gelu(sum_j D_j norm(x_{t+j}) + b) + c
 
-Texts have nothing before their first token and nothing behind their last. U is zero at first: a student begins as it
-would without. What depends on one token alone, D_j norm(x), a graph computes for the whole vocabulary when it is
+Texts have nothing before their first token and nothing behind their last. U and c are zero at first: a student begins
+as it would without. What depends on one token alone, D_j norm(x), a graph computes for the whole vocabulary when it is
 loaded, so that of every token only look-ups and one product with U are left.
 """
 
@@ -41,10 +41,10 @@ class Convolution(nn.Module):
         self.looks_up = False
         self.down = nn.Parameter(torch.empty(width, kernel * inner))
         self.bias = nn.Parameter(torch.zeros(inner))
-        self.up = nn.Linear(inner, width)
+        # Not an `nn.Linear`, among which a model's head is looked for.
+        self.up = nn.Parameter(torch.zeros(inner, width))
+        self.shift = nn.Parameter(torch.zeros(width))
         nn.init.normal_(self.down, std=_START / (kernel * width) ** 0.5)
-        nn.init.zeros_(self.up.weight)
-        nn.init.zeros_(self.up.bias)
 
     @property
     def reach(self) -> int:
@@ -53,14 +53,17 @@ class Convolution(nn.Module):
 
     def forward(self, embedded: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Embeddings (S, T, D) and mask (S, T), padded on the right -> what is added to them (S, T, D)."""
-        parts = (self._down(embedded) * mask.unsqueeze(-1).to(embedded.dtype)).chunk(self.kernel, dim=-1)
+        made = F.layer_norm(embedded, embedded.shape[-1:]) @ self.down
+        parts = (made * mask.unsqueeze(-1).to(embedded.dtype)).chunk(self.kernel, dim=-1)
         return self._up([_moved(part, place) for part, place in zip(parts, self._places, strict=True)])
 
     def looked_up(self, ids: torch.Tensor, mask: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
         """The same from ids (S, T) and the table (V, D) of all embeddings."""
         nobody = len(table)
         known = torch.where(mask > 0, ids, nobody)
-        tables = F.pad(self._down(table), (0, 0, 0, 1)).chunk(self.kernel, dim=-1)
+        # In this order, because a product with a weight on its right would be quantised, and these numbers with it.
+        made = (self.down.T @ F.layer_norm(table, table.shape[-1:]).T).T
+        tables = F.pad(made, (0, 0, 0, 1)).chunk(self.kernel, dim=-1)
         moved = [_moved(known.unsqueeze(-1), place, empty=nobody).squeeze(-1) for place in self._places]
         return self._up([F.embedding(ids, part) for ids, part in zip(moved, tables, strict=True)])
 
@@ -68,39 +71,15 @@ class Convolution(nn.Module):
     def _places(self) -> range:
         return range(-self.reach, self.reach + 1)
 
-    def _down(self, embedded: torch.Tensor) -> torch.Tensor:
-        return F.layer_norm(embedded, embedded.shape[-1:]) @ self.down
-
     def _up(self, parts: list[torch.Tensor]) -> torch.Tensor:
-        result: torch.Tensor = self.up(F.gelu(sum(parts, start=self.bias)))
-        return result
-
-    def save(self, folder: Path) -> None:
-        """Write `convolution.safetensors` into a folder."""
-        from safetensors.torch import save_file
-
-        save_file(dict(self.state_dict()), folder / FILE, metadata={"kernel": str(self.kernel)})
-
-    @classmethod
-    def load(cls, folder: Path) -> Convolution | None:
-        """What `save` wrote, or None where a folder has no convolution."""
-        from safetensors import safe_open
-
-        if not (folder / FILE).is_file():
-            return None
-        with safe_open(folder / FILE, framework="pt") as file:
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-            kernel = int(file.metadata()["kernel"])
-        found = cls(len(weights["down"]), len(weights["bias"]), kernel)
-        found.load_state_dict(weights)
-        return found
+        heard: torch.Tensor = F.gelu(sum(parts, start=self.bias))
+        return heard @ self.up + self.shift
 
 
-def attach(model: Any, convolution: Convolution | None) -> None:
-    """Let a model of `transformers` hear it from now on, in training, too; None changes nothing."""
-    if convolution is not None:
-        model.add_module(_NAME, convolution)
-        model.register_forward_pre_hook(_hear, with_kwargs=True)
+def attach(model: Any, convolution: Convolution) -> None:
+    """Let a model of `transformers` hear it from now on, in training, too."""
+    model.add_module(_NAME, convolution)
+    model.register_forward_pre_hook(_hear, with_kwargs=True)
 
 
 def of(model: Any) -> Convolution | None:
@@ -109,9 +88,33 @@ def of(model: Any) -> Convolution | None:
     return found if isinstance(found, Convolution) else None
 
 
-def without(model: Any) -> dict[str, torch.Tensor]:
-    """The weights of a model but for its convolution."""
-    return {name: value for name, value in model.state_dict().items() if not name.startswith(f"{_NAME}.")}
+def save(model: Any, folder: Path) -> None:
+    """Write the configuration of a model, and its weights, those of its convolution among them."""
+    from safetensors.torch import save_file
+
+    found = of(model)
+    assert found is not None
+    model.config.architectures = [type(model).__name__]
+    model.config.save_pretrained(folder)
+    weights = {name: value.detach().contiguous().clone() for name, value in model.state_dict().items()}
+    save_file(weights, folder / FILE, metadata={"kernel": str(found.kernel)})
+
+
+def load(folder: Path, auto: Any) -> Any | None:
+    """What `save` wrote, as a model of an Auto class of `transformers`; None where a folder has no convolution."""
+    import transformers
+    from safetensors import safe_open
+
+    if not (folder / FILE).is_file():
+        return None
+    model = auto.from_config(transformers.AutoConfig.from_pretrained(folder, local_files_only=True)).float()
+    with safe_open(folder / FILE, framework="pt") as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        kernel = int(file.metadata()["kernel"])
+    width, inner = weights[f"{_NAME}.down"].shape[0], weights[f"{_NAME}.bias"].shape[0]
+    attach(model, Convolution(width, inner, kernel))
+    model.load_state_dict(weights)
+    return model
 
 
 def fits(model: Any) -> bool:
@@ -164,5 +167,5 @@ def _hear(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tu
 def _moved(values: torch.Tensor, places: int, *, empty: float = 0.0) -> torch.Tensor:
     """(S, T, D): at each place what stands `places` after it (before, if negative), `empty` where nothing does."""
     if places < 0:
-        return F.pad(values[:, :places], (0, 0, -places, 0), value=empty)
-    return F.pad(values[:, places:], (0, 0, 0, places), value=empty) if places else values
+        return F.pad(values, (0, 0, -places, 0), value=empty)[:, :places]
+    return F.pad(values, (0, 0, 0, places), value=empty)[:, places:]

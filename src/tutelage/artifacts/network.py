@@ -20,7 +20,6 @@ from tutelage import storage
 from tutelage.artifacts import convolution
 from tutelage.artifacts.batch import Batch, by_length, collate
 from tutelage.artifacts.coded import Codes
-from tutelage.artifacts.convolution import Convolution
 from tutelage.artifacts.no_layers import NoLayers
 from tutelage.artifacts.tokens import Tokens, tokenize
 from tutelage.artifacts.wide import Wide
@@ -49,29 +48,28 @@ class Network:
 
     @classmethod
     def load(cls, folder: Path, task: Task, reading: Reading) -> Network:
-        """Load a plain Hugging Face folder, or that of a student without layers."""
+        """Load a plain Hugging Face folder, or that of a student without layers or with a convolution."""
         import transformers
 
         quiet()
         auto = getattr(transformers, task.auto_model)
-        model: Any = NoLayers.load(folder, task.width)
+        model: Any = NoLayers.load(folder, task.width) or convolution.load(folder, auto)
         if model is None:
             model = auto.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
-            convolution.attach(model, Convolution.load(folder))
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
         return cls(model.eval(), tokenizer, task, reading, Wide.load(folder), Codes.load(folder))
 
     def save(self, folder: Path) -> None:
         """Write a plain Hugging Face folder that `from_pretrained` loads without this package.
 
-        A convolution, a wide part and codes stand beside the model in files of their own, which only `load` adds.
+        A wide part and codes stand beside the model in files of their own, which only `load` adds. With a convolution
+        `from_pretrained` finds no weights: the layers alone would answer, and wrongly.
         """
         with storage.whole_folder(folder) as partial:
-            if (heard := convolution.of(self.model)) is None:
+            if convolution.of(self.model) is None:
                 self.model.save_pretrained(partial)
             else:
-                self.model.save_pretrained(partial, state_dict=convolution.without(self.model))
-                heard.save(partial)
+                convolution.save(self.model, partial)
             self.tokenizer.save_pretrained(partial)
             if self.wide is not None:
                 self.wide.save(partial)

@@ -102,7 +102,7 @@ def _searched(measurements: Measurements) -> list[str]:
     if not found:
         return []
     cut = ", before it was trained to its end" if taken.given_up_after else ""
-    return [*found, f"That is on rows kept aside, where the student kept {_kept(taken)}{cut}."]
+    return [*found, f"That is on rows that it has not learned from, where the student kept {_kept(taken)}{cut}."]
 
 
 def _known(tried: Tried) -> bool:

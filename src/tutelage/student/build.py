@@ -6,6 +6,7 @@ import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tutelage.artifacts import convolution
 from tutelage.artifacts.averaging import averages, mark
 from tutelage.errors import ModelError
 from tutelage.recipe import StudentRecipe
@@ -17,6 +18,8 @@ _COUNTED = ("bert", "distilbert", "electra")
 # Those that answer embeddings as they answer ids.
 _ENCODERS = ("bert", "distilbert", "electra", "roberta", "xlm-roberta", "camembert", "mpnet", "modernbert")
 _KERNEL = 5
+# Times the width: the feed-forward block of a single layer. The teacher's four keep no more (docs/decisions/0016).
+_INNER = 2
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,10 @@ NOTHING = Shape(0, 0, 0, 0)
 def choose(settings: StudentRecipe, teacher: Any) -> Shape:
     """The shape a recipe asks for, next to a teacher's configuration. Raises `ModelError` when it cannot be.
 
-    - `small` (and `auto`): 2 layers as wide as the teacher, feed-forward as wide as the layer; what it keeps is in
-      benchmarks/RESULTS.md, how it was chosen in docs/decisions/0002.
+    - `auto`: a single layer as wide as the teacher behind a convolution, where the teacher is an encoder and nothing is
+      said of layers that follow its own; else as `small`. What it keeps is in benchmarks/RESULTS.md, how it was chosen
+      in docs/decisions/0016.
+    - `small`: 2 layers as wide as the teacher, feed-forward as wide as the layer (docs/decisions/0002).
     - `tiny`: 2 layers a third as wide, embeddings projected.
     - `medium`: half the layers, unchanged.
 
@@ -69,7 +74,7 @@ def choose(settings: StudentRecipe, teacher: Any) -> Shape:
 def with_convolution(shape: Shape, settings: StudentRecipe, teacher: Any) -> Shape:
     """The shape with the convolution that a recipe asks for.
 
-    `auto` gives one to a single layer, which keeps 0.6 to 1.7 points more for it (docs/decisions/0016).
+    `auto` gives one to a single layer, which keeps up to two points more for it (docs/decisions/0016).
     """
     if settings.convolution == "none" or not shape.layers:
         return shape
@@ -80,6 +85,16 @@ def with_convolution(shape: Shape, settings: StudentRecipe, teacher: Any) -> Sha
     return replace(shape, kernel=_KERNEL) if takes and shape.layers == 1 and not shape.averages else shape
 
 
+def check_convolution(shape: Shape, teacher: Any) -> None:
+    """Raise `ModelError` where a student of a teacher's architecture cannot have the convolution of its shape."""
+    if shape.kernel and shape.width == int(teacher.config.hidden_size) and not convolution.fits(teacher):
+        raise ModelError(
+            f"a {teacher.config.model_type} model cannot read embeddings in place of tokens",
+            expected="an encoder of the BERT family for `student.convolution`",
+            cure="set `student.convolution: none`, or choose another `teacher.model`",
+        )
+
+
 def _chosen(settings: StudentRecipe, teacher: Any) -> Shape:
     full = shape_of(teacher)
     head_width = full.width // full.heads
@@ -88,6 +103,10 @@ def _chosen(settings: StudentRecipe, teacher: Any) -> Shape:
     if settings.size == "tiny":
         heads = max(1, full.heads // 3)
         return Shape(min(2, full.layers), heads * head_width, heads, 4 * heads * head_width)
+    named = settings.layers or settings.width or settings.heads or settings.feed_forward or settings.size != "auto"
+    convolved = settings.convolution != "none" and teacher.model_type in _ENCODERS and not full.averages
+    if convolved and not named and not settings.shapes_layers:
+        return single(full)
     width = settings.width or full.width
     heads = settings.heads or (full.heads if width == full.width else max(1, width // head_width))
     # Only with the teacher's width can its layers be taken, this one among them.
@@ -165,6 +184,11 @@ def narrower(teacher: Any, shape: Shape, *, vocabulary: int, positions: int, pad
         architectures=["BertForSequenceClassification"],
         **head,
     )
+
+
+def single(full: Shape) -> Shape:
+    """One layer, computed where the head reads it: its feed-forward block takes bytes, and hardly any time."""
+    return Shape(1, full.width, full.heads, min(full.feed_forward, _INNER * full.width))
 
 
 def _check(shape: Shape, full: Shape) -> None:

@@ -17,7 +17,6 @@ from tutelage.artifacts import convolution
 from tutelage.artifacts.coded import Codes
 from tutelage.artifacts.convolution import Convolution
 from tutelage.artifacts.network import Network
-from tutelage.errors import ModelError
 from tutelage.student import build
 from tutelage.student.build import Shape
 from tutelage.training import supervised
@@ -60,13 +59,8 @@ def _convolve(teacher: Any, student: Any, shape: Shape) -> None:
     """Put the convolution of a shape between embeddings and layers: the teacher's, where it has such a one."""
     if not shape.kernel:
         return
-    if not convolution.fits(student):
-        raise ModelError(
-            f"a {student.config.model_type} model cannot read embeddings in place of tokens",
-            expected="an encoder of the BERT family for `student.convolution`",
-            cure="set `student.convolution: none`, or choose another `teacher.model`",
-        )
-    made, theirs = Convolution(shape.width, shape.channels, shape.kernel), convolution.of(teacher)
+    width = student.get_input_embeddings().weight.shape[1]
+    made, theirs = Convolution(width, shape.channels, shape.kernel), convolution.of(teacher)
     if theirs is not None and (theirs.kernel, *theirs.down.shape) == (made.kernel, *made.down.shape):
         made.load_state_dict(theirs.state_dict())
     convolution.attach(student, made)

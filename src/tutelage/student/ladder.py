@@ -3,9 +3,9 @@
 - `linear`: no layers: the wide part alone. Only where its table is not too large, and `wide` is not off.
 - `narrow`: 2 layers a third as wide, embeddings projected: the smallest on disk, tried where the size is limited. `one`
   is faster and keeps more.
-- `one`: the teacher's last layer on its embeddings, with a convolution between them. Where the head reads the first
-  token only, the layer computes nothing else, which makes it faster than narrower students.
-- `two`: the default student, 2 layers with a feed-forward as wide as the layer.
+- `one`: the default student: the teacher's last layer on its embeddings, with a convolution between them. Where the
+  head reads the first token only, the layer computes nothing else, which makes it faster than narrower students.
+- `two`: 2 layers with a feed-forward as wide as the layer.
 - `half`: half of the teacher's layers, unchanged.
 - `whole`: the teacher itself, not trained any further; its vocabulary is trimmed and its weights are quantised.
 """
@@ -59,7 +59,7 @@ def rungs(settings: StudentRecipe, teacher: Any) -> list[Rung]:
     named = {
         "linear": NOTHING,
         "narrow": build.choose(settings.model_copy(update={"size": "tiny"}), teacher),
-        "one": build.with_convolution(Shape(1, full.width, full.heads, full.feed_forward), settings, teacher),
+        "one": build.with_convolution(build.single(full), settings, teacher),
         "two": build.choose(settings.model_copy(update={"size": "small"}), teacher),
         "half": build.choose(settings.model_copy(update={"size": "medium"}), teacher),
         "whole": full,
@@ -77,24 +77,25 @@ def rungs(settings: StudentRecipe, teacher: Any) -> list[Rung]:
     return list(found.values())
 
 
-def beside(shape: Shape, full: Shape) -> list[Rung]:
-    """One size smaller and one larger than some student of a teacher: half and twice its layers.
+def beside(shape: Shape, settings: StudentRecipe, teacher: Any) -> list[Rung]:
+    """One size smaller and one larger than some student of a teacher's configuration: half and twice its layers.
 
     A single layer cannot be halved, its feed-forward block can; and where the student has all the teacher's layers,
     twice the feed-forward block is larger. Beyond the teacher's own shape there is nothing.
     """
-    layers, inner = shape.layers, shape.feed_forward
+    full, layers, inner = build.shape_of(teacher), shape.layers, shape.feed_forward
     smaller = replace(shape, layers=layers // 2) if layers > 1 else replace(shape, feed_forward=max(1, inner // 2))
     if layers < full.layers:
         larger = replace(shape, layers=min(2 * layers, full.layers))
     else:
         larger = replace(shape, feed_forward=max(inner, min(2 * inner, full.feed_forward)))
+    smaller, larger = (build.with_convolution(replace(one, kernel=0), settings, teacher) for one in (smaller, larger))
     rungs = (Rung("smaller", smaller, trains=True), Rung("larger", larger, trains=True))
     return [rung for rung in rungs if rung.shape != shape]
 
 
 def settings_for(rung: Rung, settings: StudentRecipe) -> StudentRecipe:
-    """How a rung is trained: one layer has no states in between to match, and is faster without."""
+    """How a rung is trained: one layer has no states in between to match, whatever others match."""
     if rung.shape.layers > 1 or rung.shape.averages:
         return settings
     if not rung.shape.layers:
@@ -115,6 +116,7 @@ def check(settings: StudentRecipe, teacher: Any) -> None:
             )
         for rung in found:
             if rung.trains:
+                build.check_convolution(rung.shape, teacher)
                 matching.check(settings_for(rung, settings), rung.shape, teacher)
 
 

@@ -119,7 +119,7 @@ def plan(settings: StudentRecipe, shape: Shape, full: Shape) -> Plan:
 def check(settings: StudentRecipe, shape: Shape, teacher: Any) -> None:
     """Raise `ModelError` when a student of some shape cannot follow this model as the recipe asks."""
     made = plan(settings, shape, build.shape_of(teacher.config))
-    if settings.weighs("hidden") and not made.ours:
+    if settings.weighs("hidden") and not made.ours and settings.hidden_last is False:
         raise ModelError(
             "`student.hidden_last: false` leaves a student of one layer no hidden states to match",
             expected="2 layers or more, or `student.hidden: 0`",
@@ -177,7 +177,10 @@ def relation_heads(wanted: int | None, ours: int, theirs: int, heads: int) -> in
 
 def _hidden(settings: StudentRecipe, shape: Shape, full: Shape) -> Plan:
     learned, first = settings.layer_map == "learned", 0 if settings.hidden_embeddings else 1
-    last = shape.layers if settings.hidden_last else shape.layers - 1
+    # A single layer has nothing in between, and is much faster where only its answer is followed.
+    alone = shape.layers == 1 and not shape.averages
+    matched = not alone if settings.hidden_last == "auto" else settings.hidden_last
+    last = shape.layers if matched else shape.layers - 1
     theirs = matched_layers(full.layers, shape.layers, _map(settings))[:last]
     if learned:
         theirs = list(range(1, full.layers + 1))

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tutelage.artifacts import wide
+from tutelage.artifacts import convolution, wide
 from tutelage.artifacts.network import Network, quiet
 from tutelage.encoding import Reading
 from tutelage.errors import ModelError
@@ -62,6 +62,12 @@ def load(name: str, task: Task, reading: Reading, *, seed: int = 0, new_head: bo
 
     quiet()
     place, local = locate(name)
+    if local and (Path(place) / convolution.FILE).is_file():
+        raise ModelError(
+            f"{name} is a student with a convolution, without which its layers say something else",
+            expected="a model that `transformers` loads whole",
+            cure="take the student's teacher",
+        )
     if local and (Path(place) / wide.FILE).is_file():
         raise ModelError(
             f"{name} is a student with a wide part, which stands beside its layers and cannot teach",
