@@ -31,7 +31,7 @@ from tutelage.student.ladder import Rung, Step
 from tutelage.student.matching import Plan
 from tutelage.training import supervised
 from tutelage.training.hope import Hope
-from tutelage.trial import JUDGES, Candidate, Judge, conclude
+from tutelage.trial import JUDGES, Candidate, Judge, conclude, value
 from tutelage.workshop import Workshop
 
 STAGE = "search"
@@ -103,7 +103,8 @@ class Climb:
                 found = self._try(Candidate(rung, again=True))
                 if found.within and found.keeps:
                     self._faster(found, tried)
-                    break
+                if found.within and value(found) >= (search.keep or 1.0):
+                    break  # sure of it, or as near to that as so few rows allow
             told = portion.told(search, [one for one in self._tried.values() if one.again]).model_dump()
             kept = workshop.folder.finish(stage, fingerprint, started=started, search=told)
         search = Search.model_validate(kept["search"])

@@ -21,12 +21,15 @@ from tutelage.recipe_transfer import SelectRecipe
 from tutelage.student import ladder, stages
 from tutelage.student.ladder import Rung
 from tutelage.training.precision import precision
+from tutelage.trial import next_best, value
 from tutelage.workshop import Workshop
 
 STAGE = "search texts"
 # Rungs that the time must do for, the cheapest that learn; what is left then is for larger ones.
 _RUNGS = 2
 _TIMED = 160
+# Of the share kept, to one layer that had read hardly any: docs/decisions/0016.
+_BROUGHT = 0.03
 
 
 def limit(workshop: Workshop) -> None:
@@ -62,46 +65,41 @@ def limit(workshop: Workshop) -> None:
 
 
 def likely(search: Search) -> list[str]:
-    """The rungs that learn once more, the cheapest first: the first that may reach the goal, and what was found.
+    """The rungs that may learn once more, the cheapest first, up to what was found or what looked best.
 
-    It may where the upper end of its interval says so; what has read more keeps more. The teacher itself reads nothing.
+    A rung may where it would reach the goal if all texts brought it as much as they ever did. The teacher itself reads
+    nothing, and is left out.
     """
-    found = next(tried for tried in search.tried if tried.taken)
+    judged = [tried for tried in search.tried if tried.retention is not None]
+    found = next(tried for tried in judged if tried.taken)
+    last = found if search.reached else next_best(judged, keep=None)
+    rungs = list(dict.fromkeys(tried.rung for tried in judged if tried.within))
     hopeful = [
         tried.rung
-        for tried in search.tried
-        if search.keep and tried.retention and tried.within and (tried.retention.high or 0.0) >= search.keep
+        for tried in judged
+        if search.keep
+        and tried.within
+        and ((tried.retention and tried.retention.high) or 0.0) + _BROUGHT >= search.keep
     ]
-    return [rung for rung in dict.fromkeys([*hopeful[:1], found.rung]) if rung != "whole"]
+    before = rungs[: rungs.index(last.rung)] if last.rung in rungs else []
+    return [rung for rung in [*before, last.rung] if (rung in hopeful or rung == last.rung) and rung != "whole"]
 
 
 def told(search: Search, again: Sequence[Tried]) -> Search:
     """The search with the rungs that learned once more, and who is taken now.
 
-    The fastest of them that surely keeps enough; without any, what was found if that did. Without that, too, the
-    largest that is not surely worse than what looks best, and what has read more has the benefit of the doubt: a few
-    hundred rows tell differences of a point or two only (docs/decisions/0015).
+    The fastest of them that surely keeps enough; without any, what was found if that did. Without that, too, the next
+    best of them, unless it is surely worse than what was found: what has read more has the benefit of the doubt.
     """
     found = next(tried for tried in search.tried if tried.taken)
     sure = [one for one in again if one.within and one.keeps]
-    if sure:
-        taken = max(sure, key=lambda one: one.rows_per_second or 0.0)
-    elif found.within and found.keeps:
+    taken = max(sure, key=lambda one: one.rows_per_second or 0.0) if sure else next_best(again, search.keep)
+    worse = taken.within < found.within or value(taken) < ((found.retention and found.retention.low) or 0.0)
+    if not sure and (worse or (found.within and found.keeps)):
         taken = found
-    else:
-        every = [found, *again]
-        within = [one for one in every if one.within] or every
-        best = max(within, key=_likely)
-        taken = [one for one in within if _likely(one) >= ((best.retention and best.retention.low) or 0.0)][-1]
-    reached = bool(sure) or search.reached
-    if search.keep is None:
-        reached = taken.within
+    reached = taken.within if search.keep is None else bool(sure) or search.reached
     tried = [one.model_copy(update={"taken": one is taken}) for one in [*search.tried, *again]]
     return search.model_copy(update={"tried": tried, "reached": reached})
-
-
-def _likely(tried: Tried) -> float:
-    return (tried.retention and tried.retention.value) or 0.0
 
 
 def _trained(workshop: Workshop) -> bool:

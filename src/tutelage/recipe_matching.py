@@ -92,13 +92,6 @@ class MatchingRecipe(Part):
         return any((own if weight is None else weight) > 0 for weight in given)
 
     @property
-    def shapes_layers(self) -> bool:
-        """Whether the recipe says anything of its own about how layers follow the teacher's."""
-        default = type(self).model_fields
-        changed = [key for key in MatchingRecipe.model_fields if getattr(self, key) != default[key].default]
-        return bool({*changed} - {"prediction", "hidden"}) or self.hidden not in (0.0, default["hidden"].default)
-
-    @property
     def follows_tokens(self) -> bool:
         """Whether student and teacher are compared token by token."""
         by_token = self.hidden_of == "token" and self.weighs("hidden")

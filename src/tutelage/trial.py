@@ -8,7 +8,7 @@ better on them than it is. Without them there would be so few that chance mislea
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -130,27 +130,41 @@ def _beside(share: float | None) -> str:
 def conclude(
     settings: StudentRecipe, tried: Iterable[Tried], reached: str | None, *, allowed: float, seconds: float
 ) -> Search:
-    """The first that is good enough (`reached`), or the best within the limits, or the best of all.
-
-    The best is the largest of those that are not surely worse than the one that looks best.
-    """
+    """The first that is good enough (`reached`), or the next best."""
     every = list(tried)
     judged = [one for one in every if one.retention is not None]
-    within = [one for one in judged if one.within]
-    values = {one.name: (one.retention and one.retention.value) or 0.0 for one in within or judged}
-    first = max(within or judged, key=lambda one: values[one.name])
-    least = (first.retention and first.retention.low) or 0.0
-    taken = reached or [name for name, value in values.items() if value >= least or name == first.name][-1]
+    taken = reached or next_best(judged, settings.keep).name
+    within = any(one.within for one in judged)
     return Search(
         keep=settings.keep,
         confidence=settings.keep_confidence,
         max_latency_ms=settings.max_latency_ms,
         max_mb=settings.max_mb,
-        reached=reached is not None or (settings.keep is None and bool(within)),
+        reached=reached is not None or (settings.keep is None and within),
         seconds=round(seconds, 1),
         allowed_seconds=round(allowed, 1),
         tried=[one.model_copy(update={"taken": one.name == taken}) for one in every],
     )
+
+
+def next_best(judged: Sequence[Tried], keep: float | None) -> Tried:
+    """Whom to take of those that were judged, the cheapest first, when nobody surely keeps enough.
+
+    The fastest that does more likely than not. Without any, the largest that is not surely worse than what looks best:
+    a few hundred rows tell differences of a point or two only (docs/decisions/0015).
+    """
+    likely = [one for one in judged if keep is not None and one.within and value(one) >= keep]
+    if likely:
+        return max(likely, key=lambda one: one.rows_per_second or 0.0)
+    within = [one for one in judged if one.within] or list(judged)
+    best = max(within, key=value)
+    least = (best.retention and best.retention.low) or 0.0
+    return [one for one in within if one is best or value(one) >= least][-1]
+
+
+def value(tried: Tried) -> float:
+    """The share that it probably keeps."""
+    return (tried.retention and tried.retention.value) or 0.0
 
 
 def percent(share: float) -> str:

@@ -208,20 +208,6 @@ def test_a_students_folder_does_not_teach_without_it(bert: Path, tmp_path: Path)
         teacher_of(tmp_path / "student")
 
 
-def test_the_default_is_a_single_layer_unless_layers_are_spoken_of(bert: Path) -> None:
-    config = teacher_of(bert).model.config
-    assert build.choose(StudentRecipe(), config) == Shape(1, 32, 4, 64, kernel=5)
-    for other in (
-        {"hidden": 2.0},
-        {"attention": 1.0},
-        {"hidden_last": True},
-        {"convolution": "none"},
-        {"size": "small"},
-    ):
-        assert build.choose(StudentRecipe(**other), config).layers == 2
-    assert build.choose(StudentRecipe(hidden=0.0), config).layers == 1
-
-
 def test_a_kernel_has_a_middle() -> None:
     given = {"task": "text-classification", "data": {"train": "x.csv"}, "output": "run"}
     with pytest.raises(RecipeError, match="3 or 5, not 4"):

@@ -14,6 +14,7 @@ from tutelage import pipeline, portion
 from tutelage.artifacts.corpus import Corpus
 from tutelage.artifacts.measurements import Interval, Search, Tried
 from tutelage.budget import texts_in
+from tutelage.trial import next_best
 
 TEACHING = 100.0
 
@@ -77,9 +78,22 @@ def test_a_search_reads_as_much_as_its_time_allows(given: dict[str, Any], monkey
     assert share(pipeline.run({**given, "student": asked}, resume=True)) is None
 
 
-def judged(value: float, low: float, *, within: bool = True) -> Tried:
-    kept = Interval(value=value, low=low, high=1.0)
-    return Tried(name="one", retention=kept, within=within, keeps=low >= 0.97, taken=True)
+def judged(
+    value: float,
+    low: float,
+    *,
+    name: str = "one",
+    within: bool = True,
+    rows: float = 100.0,
+    taken: bool = False,
+    high: float = 1.0,
+) -> Tried:
+    kept = Interval(value=value, low=low, high=high)
+    return Tried(name=name, retention=kept, within=within, keeps=low >= 0.97, taken=taken, rows_per_second=rows)
+
+
+def search_of(*tried: Tried, reached: bool = False, keep: float | None = 0.97) -> Search:
+    return Search(keep=keep, confidence=0.8, reached=reached, tried=list(tried))
 
 
 @pytest.mark.parametrize(
@@ -93,10 +107,48 @@ def judged(value: float, low: float, *, within: bool = True) -> Tried:
     ],
 )
 def test_what_read_everything_is_delivered_unless_it_is_surely_worse(again: Tried, taken: bool, reached: bool) -> None:
-    found = judged(0.95, 0.93)
-    told = portion.told(Search(keep=0.97, confidence=0.8, reached=False, tried=[found]), [again])
+    told = portion.told(search_of(judged(0.95, 0.93, taken=True)), [again])
     assert [one.taken for one in told.tried] == [not taken, taken]
     assert told.reached == reached
+
+
+def test_what_was_sure_stays_unless_somebody_is_sure_again() -> None:
+    found = judged(0.99, 0.975, name="two", taken=True)
+    unsure = judged(0.985, 0.96, name="one, all texts")
+    told = portion.told(search_of(found, reached=True), [unsure])
+    assert ([one.taken for one in told.tried], told.reached) == ([True, False], True)
+    sure = [judged(0.99, 0.98, name="one, all texts", rows=200.0), judged(0.98, 0.97, name="faster", rows=300.0)]
+    told = portion.told(search_of(found, reached=True), sure)
+    assert [one.taken for one in told.tried] == [False, False, True]
+
+
+def test_the_next_best_is_the_fastest_that_probably_keeps_enough() -> None:
+    slow, fast = judged(0.985, 0.965, name="two"), judged(0.971, 0.955, name="one", rows=300.0)
+    assert next_best([fast, slow], 0.97) is fast
+    assert next_best([fast, slow], 0.98) is slow
+    # Without any that does, the largest of those that are not surely worse than what looks best.
+    assert next_best([fast, slow], 0.99) is slow
+    worse = judged(0.95, 0.93, name="half")
+    assert next_best([fast, slow, worse], 0.99) is slow
+    assert next_best([fast, slow, worse], None) is slow
+    assert next_best([judged(0.99, 0.98, within=False), worse], 0.97) is worse
+
+
+def test_those_learn_again_that_all_texts_may_bring_to_the_goal() -> None:
+    linear = judged(0.85, 0.84, name="linear", high=0.86)
+    one = judged(0.93, 0.92, name="one", high=0.945)
+    two = judged(0.95, 0.94, name="two", high=0.96)
+    whole = judged(0.999, 0.99, name="whole")
+
+    def taking(found: Tried) -> list[Tried]:
+        return [tried.model_copy(update={"taken": tried is found}) for tried in (linear, one, two)]
+
+    assert portion.likely(search_of(*taking(two))) == ["one", "two"]
+    assert portion.likely(search_of(*taking(two), keep=0.99)) == ["two"]
+    assert portion.likely(search_of(*taking(two), keep=None, reached=True)) == ["two"]
+    # The teacher itself reads nothing, and those before it may yet do.
+    every = [linear, one, two, whole.model_copy(update={"taken": True})]
+    assert portion.likely(search_of(*every, reached=True)) == ["one", "two"]
 
 
 @pytest.mark.parametrize(("allowed", "texts"), [(100.0, 1795), (21.0, 0), (10.0, 0)])

@@ -68,7 +68,8 @@ def test_the_measurements_keep_their_contract(finished: pipeline.Run) -> None:
     assert {"pytorch", "onnxruntime"} <= set(found["models"]["teacher"]["rows_per_second"])
 
 
-def test_a_teacher_loads_without_this_package(finished: pipeline.Run) -> None:
+@pytest.mark.parametrize("name", ["teacher", "student"])
+def test_teacher_and_student_load_without_this_package(finished: pipeline.Run, name: str) -> None:
     script = """
 import sys, torch
 from transformers import AutoModelForSequenceClassification as Model, AutoTokenizer
@@ -78,9 +79,9 @@ with torch.inference_mode():
     probabilities = model(**tokenizer("a fine film", return_tensors="pt")).logits.softmax(-1)
 print(model.config.id2label[int(probabilities.argmax())], float(probabilities.max()))
 """
-    command = [sys.executable, "-c", script, str(finished.path / "teacher")]
+    command = [sys.executable, "-c", script, str(finished.path / name)]
     label, score = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    expected = finished.teacher.predict(["a fine film"])[0]
+    expected = replace(getattr(finished, name), wide=None).predict(["a fine film"])[0]
     assert label == expected["label"]
     assert float(score) == pytest.approx(expected["score"], abs=1e-5)
 
@@ -226,8 +227,8 @@ pipeline.run(json.loads(sys.argv[1]))
 """
     environment = {**os.environ, "PYTHONHASHSEED": "12345"}
     subprocess.run([sys.executable, "-c", script, json.dumps(given)], check=True, env=environment, capture_output=True)
-    for name, weights in (("teacher", "model"), ("student", "convolution"), (".tutelage/control", "convolution")):
-        file = f"{name}/{weights}.safetensors"
+    for name in ("teacher", "student", ".tutelage/control"):
+        file = f"{name}/model.safetensors"
         assert (tmp_path / "run" / file).read_bytes() == (finished.path / file).read_bytes()
 
 

@@ -47,7 +47,17 @@ def missed(measurements: Measurements) -> str:
     search = measurements.search
     if search is None or search.reached:
         return ""
-    return f"None of the students that were tried is one that {goal(search)}. This is the best of them."
+    return f"None of the students that were tried is one that {goal(search)}. {_instead(search)}"
+
+
+def _instead(search: Search, more: str = "") -> str:
+    """What was taken when nothing surely reached the goal."""
+    kept = next(
+        (tried.retention.value for tried in search.tried if tried.taken and tried.within and tried.retention), None
+    )
+    if search.keep is not None and kept is not None and kept >= search.keep:
+        return f"This is the fastest of those that probably do{more}."
+    return f"This is the best of them{more}."
 
 
 def sentence(measurements: Measurements) -> str:
@@ -60,7 +70,7 @@ def sentence(measurements: Measurements) -> str:
     if not search.reached:
         cut = any(tried.taken and tried.given_up_after for tried in search.tried)
         ended = ", and trained to its end after it was judged" if cut else ""
-        wanted = f"No student was found for the goal: one that {goal(search)}. The best one was taken{ended}."
+        wanted = f"No student was found for the goal: one that {goal(search)}. {_instead(search, ended)}"
     took = f" Making them took {number.seconds(search.seconds)} of {number.seconds(search.allowed_seconds)} allowed."
     took = took if search.seconds is not None and search.allowed_seconds is not None else ""
     again = any(tried.again for tried in search.tried)

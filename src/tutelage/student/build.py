@@ -58,10 +58,8 @@ NOTHING = Shape(0, 0, 0, 0)
 def choose(settings: StudentRecipe, teacher: Any) -> Shape:
     """The shape a recipe asks for, next to a teacher's configuration. Raises `ModelError` when it cannot be.
 
-    - `auto`: a single layer as wide as the teacher behind a convolution, where the teacher is an encoder and nothing is
-      said of layers that follow its own; else as `small`. What it keeps is in benchmarks/RESULTS.md, how it was chosen
-      in docs/decisions/0016.
-    - `small`: 2 layers as wide as the teacher, feed-forward as wide as the layer (docs/decisions/0002).
+    - `small` (and `auto`): 2 layers as wide as the teacher, feed-forward as wide as the layer; what it keeps is in
+      benchmarks/RESULTS.md, how it was chosen in docs/decisions/0002, and why it is not one layer in 0016.
     - `tiny`: 2 layers a third as wide, embeddings projected.
     - `medium`: half the layers, unchanged.
 
@@ -103,10 +101,6 @@ def _chosen(settings: StudentRecipe, teacher: Any) -> Shape:
     if settings.size == "tiny":
         heads = max(1, full.heads // 3)
         return Shape(min(2, full.layers), heads * head_width, heads, 4 * heads * head_width)
-    named = settings.layers or settings.width or settings.heads or settings.feed_forward or settings.size != "auto"
-    convolved = settings.convolution != "none" and teacher.model_type in _ENCODERS and not full.averages
-    if convolved and not named and not settings.shapes_layers:
-        return single(full)
     width = settings.width or full.width
     heads = settings.heads or (full.heads if width == full.width else max(1, width // head_width))
     # Only with the teacher's width can its layers be taken, this one among them.

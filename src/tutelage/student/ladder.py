@@ -3,9 +3,9 @@
 - `linear`: no layers: the wide part alone. Only where its table is not too large, and `wide` is not off.
 - `narrow`: 2 layers a third as wide, embeddings projected: the smallest on disk, tried where the size is limited. `one`
   is faster and keeps more.
-- `one`: the default student: the teacher's last layer on its embeddings, with a convolution between them. Where the
-  head reads the first token only, the layer computes nothing else, which makes it faster than narrower students.
-- `two`: 2 layers with a feed-forward as wide as the layer.
+- `one`: the teacher's last layer on its embeddings, with a convolution between them. Where the head reads the first
+  token only, the layer computes nothing else, which makes it faster than narrower students.
+- `two`: the default student, 2 layers with a feed-forward as wide as the layer.
 - `half`: half of the teacher's layers, unchanged.
 - `whole`: the teacher itself, not trained any further; its vocabulary is trimmed and its weights are quantised.
 """
