@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 
 import ledger
-from keep import written
+from keep import data_of
 from kept import Kept
 from tutelage import pipeline, session
 from tutelage.artifacts.batch import by_length
 from tutelage.artifacts.corpus import Corpus
 from tutelage.console import Terminal
-from tutelage.data import vader
 
 _ROUNDS = 5
 
@@ -32,9 +31,7 @@ def measured(domain: str, seed: int, layers: int, kernels: list[int], terminal: 
     found: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        others = [str(written(other, folder, terminal)) for other in vader.DOMAINS if other != domain]
-        data = {"train": str(written(domain, folder, terminal)), "max_tokens": 128, "unlabelled": others}
-        # One layer as on the ladder of a search, two as by default.
+        data = data_of(domain, folder, terminal)
         inner = {"feed_forward": 1536} if layers == 1 else {}
         graphs, tokens, network = {}, None, None
         for kernel in kernels:
@@ -116,10 +113,9 @@ def main() -> None:
         f"{' '.join(map(str, given.kernels))}",
         [
             "Each domain's sentences, with those of the other domains as unlabelled text; teacher MiniLM, two epochs;",
-            "one layer with the teacher's feed-forward block, as on the ladder of a search, or two as by default; with",
-            "the wide part where that helps. Accuracy kept, in percent of the teacher's on the test rows, with a 95 %",
-            "interval; 'points' next to the first kernel; 'graph' the time of the graph alone next to the first, in",
-            "turns in one process, 'training' likewise that of the student's training.",
+            "one layer with the teacher's feed-forward block, or two as by default; with the wide part where that helps.",
+            "Accuracy kept, in percent of the teacher's on the test rows, with a 95 % interval; 'points' next to the first",
+            "kernel; 'graph' the time of the graph alone next to the first, in turns in one process, 'training' likewise that of the student's training.",
             "",
             "| data | seed | layers | kernel | kept % | points | graph | training | MB |",
             "|---|---|---|---|---|---|---|---|---|",

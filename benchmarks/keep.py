@@ -35,19 +35,24 @@ def written(domain: str, folder: Path, terminal: Terminal) -> Path:
     return file
 
 
+def data_of(domain: str, folder: Path, terminal: Terminal, *, unlabelled: bool = True) -> dict[str, Any]:
+    """A recipe's data: a domain's sentences, and those of all others without labels."""
+    data: dict[str, Any] = {"train": str(written(domain, folder, terminal)), "max_tokens": 128}
+    if unlabelled:
+        data["unlabelled"] = [str(written(other, folder, terminal)) for other in vader.DOMAINS if other != domain]
+    return data
+
+
 def one(
     domain: str, goal: dict[str, float], seed: int, terminal: Terminal, *, unlabelled: bool, levels: int
 ) -> Measurements:
     """A search from the domain's sentences; a fifth of them is the test."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        data: dict[str, Any] = {"train": str(written(domain, folder, terminal)), "max_tokens": 128}
-        if unlabelled:
-            data["unlabelled"] = [str(written(other, folder, terminal)) for other in vader.DOMAINS if other != domain]
         run = pipeline.run(
             {
                 "task": "text-classification",
-                "data": data,
+                "data": data_of(domain, folder, terminal, unlabelled=unlabelled),
                 "teacher": {"model": "minilm", "epochs": 2},
                 "student": {**goal, "control": False},
                 "compress": {"cascade_levels": levels},
