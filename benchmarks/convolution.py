@@ -113,9 +113,10 @@ def main() -> None:
         f"{' '.join(map(str, given.kernels))}",
         [
             "Each domain's sentences, with those of the other domains as unlabelled text; teacher MiniLM, two epochs;",
-            "one layer with the teacher's feed-forward block, or two as by default; with the wide part where that helps.",
-            "Accuracy kept, in percent of the teacher's on the test rows, with a 95 % interval; 'points' next to the first",
-            "kernel; 'graph' the time of the graph alone next to the first, in turns in one process, 'training' likewise that of the student's training.",
+            "one layer with the teacher's feed-forward block, or two as by default; with the wide part where that",
+            "helps. Accuracy kept, in percent of the teacher's on the test rows, with a 95 % interval; 'points' next",
+            "to the first kernel; 'graph' the time of the graph alone next to the first, in turns in one process,",
+            "'training' likewise that of the student's training.",
             "",
             "| data | seed | layers | kernel | kept % | points | graph | training | MB |",
             "|---|---|---|---|---|---|---|---|---|",
