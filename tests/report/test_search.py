@@ -79,6 +79,12 @@ def test_a_goal_that_was_missed_is_told_at_the_top(searched: Any) -> None:
     assert 'id="search"' in html
 
 
+def test_what_was_taken_instead_is_told_for_what_it_is(searched: Any) -> None:
+    assert "fastest of those that probably do" in search.missed(searched(reached=False))
+    assert "fastest of those that probably do" in search.sentence(searched(reached=False))
+    assert "best of them" in search.missed(searched(reached=False, keep=0.995))
+
+
 def test_a_frontier_is_drawn_of_what_was_judged(searched: Any) -> None:
     drawn = search.frontier(searched())
     assert drawn is not None
