@@ -5,8 +5,8 @@ The first that surely keeps what was asked for is taken. All rungs learn in the 
 compressing may take `search_time` as long as the teacher's own fine-tuning. What would take longer is trained for fewer
 epochs or left out, except the first rung that is trained, which tells how long the others take, and what needs no
 training: the linear student and the teacher itself. A rung that lies hopelessly behind on validation is not trained to
-its end. Of many unlabelled texts a part must do (`portion.py`); then the cheapest that may reach the goal, and what was
-found, learn once more, from all.
+its end. Of many unlabelled texts a part must do (`portion.py`); then those that may reach the goal learn once more,
+from all, the cheapest first.
 
 Where the first good rung keeps more than was asked for, what is cheaper may answer alone more often, which costs of
 that and is faster: such cascades are judged on the same rows, and the fastest that still keeps enough is taken.

@@ -2,7 +2,7 @@
 
 Teaching a student takes as long as there are texts to read. Where thousands of unlabelled ones stand beside few
 labelled ones, the cheapest rung alone would use up the time of all; so a part is drawn by lot, before the teacher reads
-any. The cheapest rung that may reach the goal, and the one that is found, then learn once more, from all of them.
+any. Rungs that may reach the goal then learn once more, from all of them, the cheapest first.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One student of a search before its judge: as it would be deployed, on rows that no student has learned from.
 
-More than half of them nothing else has seen (`data.judge_share`). The others are those of validation, by which a
-student's epoch, its wide part, its precision and its gate were chosen, and its teacher's epoch: it may look a little
-better on them than it is. Without them there would be so few that chance misleads more (docs/decisions/0016).
+By default more than half of them nothing else has seen (`data.judge_share`). The others are those of validation, by
+which a student's epoch, its wide part, its precision and its gate were chosen, and its teacher's epoch: it may look a
+little better on them than it is. Without them there would be so few that chance misleads more (docs/decisions/0016).
 """
 
 from __future__ import annotations

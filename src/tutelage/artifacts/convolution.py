@@ -37,7 +37,7 @@ class Convolution(nn.Module):
 
     def __init__(self, width: int, inner: int, kernel: int) -> None:
         super().__init__()
-        self.kernel, self.inner = kernel, inner
+        self.kernel = kernel
         self.looks_up = False
         self.down = nn.Parameter(torch.empty(width, kernel * inner))
         self.bias = nn.Parameter(torch.zeros(inner))
@@ -45,11 +45,6 @@ class Convolution(nn.Module):
         self.up = nn.Parameter(torch.zeros(inner, width))
         self.shift = nn.Parameter(torch.zeros(width))
         nn.init.normal_(self.down, std=_START / (kernel * width) ** 0.5)
-
-    @property
-    def reach(self) -> int:
-        """How many tokens are seen on each side."""
-        return self.kernel // 2
 
     def forward(self, embedded: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Embeddings (S, T, D) and mask (S, T), padded on the right -> what is added to them (S, T, D)."""
@@ -69,7 +64,7 @@ class Convolution(nn.Module):
 
     @property
     def _places(self) -> range:
-        return range(-self.reach, self.reach + 1)
+        return range(-(self.kernel // 2), self.kernel // 2 + 1)
 
     def _up(self, parts: list[torch.Tensor]) -> torch.Tensor:
         heard: torch.Tensor = F.gelu(sum(parts, start=self.bias))

@@ -72,7 +72,7 @@ def choose(settings: StudentRecipe, teacher: Any) -> Shape:
 def with_convolution(shape: Shape, settings: StudentRecipe, teacher: Any) -> Shape:
     """The shape with the convolution that a recipe asks for.
 
-    `auto` gives one to a single layer, which keeps up to two points more for it (docs/decisions/0016).
+    `auto` gives one to a single layer, which keeps up to 2.5 points more for it (docs/decisions/0016).
     """
     if settings.convolution == "none" or not shape.layers:
         return shape
