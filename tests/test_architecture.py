@@ -60,6 +60,7 @@ COMPOSERS = {
         "sizes",
         "refuse",
         "teachers",
+        "candidates",
         "voices",
         "assistant",
         "first_task",

@@ -14,6 +14,7 @@ StrategyName = Literal[
     "full", "last-n", "head", "gradual", "bitfit", "lora", "dora", "adalora", "ia3", "adapter", "few-shot", "auto"
 ]
 ReadsName = Literal["own", "mean", "auto"]
+ChooseBy = Literal["taught", "loss", "score", "gradients"]
 # Peak learning rates where the recipe gives none: the fewer weights learn, the further each may go. Starting points
 # within the ranges of the papers (docs/guide/teachers.md), not tuned.
 _RATES: dict[str, float] = {
@@ -30,7 +31,7 @@ _RATES: dict[str, float] = {
 # What learns from pairs of texts takes no notice of these, which say how an answer follows from a label.
 OF_LABELS = ("label_smoothing", "focal", "mixup", "r_drop", "fgm", "freelb", "until")
 # What is chosen among teachers, and what speaks beside one: how a single teacher is made does not depend on it.
-AROUND = ("candidates", "combine", "wide")
+AROUND = ("candidates", "combine", "choose_by", "wide")
 # Strategies whose weights after an epoch are not all there is to say of it.
 _NO_EPOCHS = {
     "few-shot": "whose head is fitted at the end",
@@ -109,6 +110,12 @@ class TeacherRecipe(LabelRecipe):
         "best",
         description="with `models` or `candidates`: best takes the one that teaches most; all: students hear the "
         "weighted sum of all, while layers and the measure of what is kept come from the one of least validation loss",
+    )
+    choose_by: ChooseBy = Field(
+        "taught",
+        description="what decides among `models` or `candidates`: taught: the validation loss of a linear model that "
+        "each taught; loss or score: its own on validation; gradients: GRACE of the student before it learns, among those "
+        "whose own loss is not surely higher than the least",
     )
     wide: Literal["auto"] | bool = Field(
         False,
@@ -201,6 +208,12 @@ class TeacherRecipe(LabelRecipe):
         if self.models is None and self.candidates is None and self.combine != "best":
             raise ValueError(
                 "`combine: all` would do nothing without `models` or `candidates`: give several, or leave it out"
+            )
+        chooses = self.combine == "best" and (self.models is not None or self.candidates is not None)
+        if self.choose_by != "taught" and not chooses:
+            raise ValueError(
+                f"`choose_by: {self.choose_by}` would do nothing without `models` or `candidates`, or with "
+                "`combine: all`: give several of which one is taken, or leave it out"
             )
         return self
 

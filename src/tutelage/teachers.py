@@ -1,9 +1,4 @@
-"""Making the teacher, or several, and choosing the one that teaches most.
-
-The best model is not always the best teacher (a 3-layer student learned more from a weaker one, arXiv 2012.06048).
-Each candidate teaches a linear model, which takes seconds; the one whose lesson leaves the lowest validation loss is
-taken. Its own loss and score are shown beside it.
-"""
+"""Making the teacher, or several, of which one is taken; which one, is found in `candidates`."""
 
 from __future__ import annotations
 
@@ -14,39 +9,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 
-from tutelage import rewording, storage
+from tutelage import candidates, rewording, storage
 from tutelage.artifacts.corpus import Corpus
 from tutelage.artifacts.network import Network
-from tutelage.artifacts.signals import Recording
 from tutelage.encoding import Reading
 from tutelage.first_task import FirstTask
 from tutelage.folder import CHOOSING, RunFolder
 from tutelage.progress import Logged, Silent
-from tutelage.recipe import Recipe, StudentRecipe
+from tutelage.recipe import Recipe
 from tutelage.recipe_teacher import TeacherRecipe
-from tutelage.student import balance, distil
-from tutelage.student.linear import Array
 from tutelage.teacher import fine_tune, load, strategies
-from tutelage.teacher import signals as recording
 from tutelage.teacher.strategies.base import History
-from tutelage.training import supervised, until
+from tutelage.training import until
 from tutelage.training.epochs import Epochs
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A teacher that may be taken, judged on N validation rows."""
-
-    model: str
-    taught: Array
-    """Label losses of a linear model that it taught (N,), NaN where it taught none."""
-    own: Array
-    """Its own label losses, calibrated (N,)."""
-    score: float
-    """Its own headline score."""
 
 
 @dataclass(frozen=True)
@@ -205,8 +182,7 @@ class School:
         """The teacher that teaches most, or the best of all that speak, in its place; returns its fingerprint."""
         settings = self.recipe.teacher
         together = settings.combine == "all"
-        asked = [*(["epochs"] if settings.candidates else []), "all of" if together else "best of"]
-        name = storage.fingerprint_of(*asked, [self._fingerprint(one) for one in several])
+        name = storage.fingerprint_of(*candidates.named(self.recipe), [self._fingerprint(one) for one in several])
         kept = self.folder.done("teacher", name, self.folder.teacher)
         # Those that speak together are read where they were made, and must still be the same there.
         if kept is not None and not (together and kept["seals"] != _seals(self._places(len(kept["names"])))):
@@ -218,11 +194,12 @@ class School:
         made = self._epochs(several[0]) if settings.candidates else self._each(several)
         began = time.monotonic()
         with self.progress.bar("Comparing teachers", len(made)) as bar:
-            candidates = []
+            known = []
             for each in made:
-                candidates.append(self._judged(each.title, self._load(each.place), teaches=not together))
+                network = self._load(each.place)
+                known.append(candidates.judged(each.title, network, self.recipe, self.folder, self.corpus))
                 bar.advance()
-        best, choice = (foremost if together else choose)(candidates, self.corpus.task.headline.title)
+        best, choice = candidates.choose(known, self.corpus.task.headline, settings.choose_by, together=together)
         storage.copy_folder(made[best].place, self.folder.teacher)
         stage = made[best].stage
         before = self.folder.kept(stage)
@@ -267,68 +244,8 @@ class School:
     def _kept(self, stage: str) -> Path:
         return self.folder.training / stage / "epochs"
 
-    def _judged(self, model: str, network: Network, *, teaches: bool = True) -> Candidate:
-        """Without `teaches`, the lesson is left out, and what it was worth is not known."""
-        validation = self.corpus["validation"]
-        outputs = network.outputs(network.tokenize(validation.texts())).astype(np.float64)
-        own = supervised.calibrated(network, outputs, validation.targets)[1]
-        score = network.task.headline.compute(network.task.predict(outputs), validation.targets)
-        return Candidate(model, self._lesson(network) if teaches else np.full(len(own), np.nan), own, score)
-
-    def _lesson(self, network: Network) -> Array:
-        """Validation losses (N,) of a linear model that a teacher taught."""
-        rows, validation = [self.corpus["train"]], self.corpus["validation"]
-        wanted = Recording(network.task.width, ())
-        told = recording.record(network, rows, wanted, folder=self.folder.signals, progress=Silent())
-        transfer = distil.transfer_set(network, rows, told)
-        alone = balance.ALONE
-        taught = balance.screen(network, transfer, told, validation, StudentRecipe(), among=[alone], progress=Silent())
-        return taught[alone.name]
-
 
 def _seals(places: Sequence[Path]) -> list[str]:
     """What names the content of some folders; of one that is not there, nothing does."""
     files = [place / storage.MANIFEST for place in places]
     return [storage.sha256_of(file) if file.is_file() else "" for file in files]
-
-
-def choose(candidates: list[Candidate], metric: str) -> tuple[int, dict[str, Any]]:
-    """Which candidate teaches most, and why."""
-    if len(candidates) == 1:
-        return foremost(candidates, metric)
-    order = sorted(range(len(candidates)), key=lambda number: float(candidates[number].taught.mean()))
-    best, second = candidates[order[0]], candidates[order[1]]
-    gain, error = balance.better(best.taught, second.taught)
-    told = [
-        f"{one.model} {one.taught.mean():.4f} (itself {one.own.mean():.4f}, {metric.lower()} {one.score:.4f})"
-        for one in candidates
-    ]
-    return order[0], {
-        "what": "teacher",
-        "taken": best.model,
-        "why": f"validation loss of a linear model that each taught: {', '.join(told)}; {-gain:+.4f} ± {error:.4f} "
-        f"against {second.model}",
-        "figures": {
-            "taught": [float(one.taught.mean()) for one in candidates],
-            "own": [float(one.own.mean()) for one in candidates],
-            "score": [one.score for one in candidates],
-            "gain": gain,
-            "standard_error": error,
-        },
-    }
-
-
-def foremost(candidates: list[Candidate], metric: str) -> tuple[int, dict[str, Any]]:
-    """Which of several that speak together gives its layers and is what students are measured by, and why."""
-    best = min(range(len(candidates)), key=lambda number: float(candidates[number].own.mean()))
-    told = ", ".join(f"{one.model} {one.own.mean():.4f} ({metric.lower()} {one.score:.4f})" for one in candidates)
-    several = "students hear all; its layers, and what is kept, are those of the one with the least validation loss: "
-    return best, {
-        "what": "teacher",
-        "taken": candidates[best].model,
-        "why": (several if len(candidates) > 1 else "there is no other; validation loss: ") + told,
-        "figures": {
-            "own": [float(one.own.mean()) for one in candidates],
-            "score": [one.score for one in candidates],
-        },
-    }

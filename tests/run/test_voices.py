@@ -81,7 +81,7 @@ def test_all_teachers_at_once(reviews: Path, bert: Path, tmp_path: Path) -> None
 
     shop = workshop(given())
     (teacher,), (together,) = told_of(shop, "teacher"), told_of(shop, "teachers together")
-    first = int(np.argmin(teacher["figures"]["own"]))
+    first = int(np.argmin(teacher["figures"]["loss"]))
     assert teacher["taken"] == several[first]
     weights = (shop.folder.teacher / "model.safetensors").read_bytes()
     assert weights == (shop.folder.candidates(2)[first] / "model.safetensors").read_bytes()
@@ -91,7 +91,7 @@ def test_all_teachers_at_once(reviews: Path, bert: Path, tmp_path: Path) -> None
     texts, figures = shop.corpus["train"].texts(), together["figures"]
     said = sum(w * n.outputs(n.tokenize(texts)) for w, n in zip(figures["weights"], networks, strict=True))
     np.testing.assert_allclose(heard(shop), said / figures["temperature"], atol=1e-4)
-    assert figures["alone"][0] == pytest.approx(min(teacher["figures"]["own"]))
+    assert figures["alone"][0] == pytest.approx(min(teacher["figures"]["loss"]))
 
     again = Listener()
     assert workshop(given(), again).teacher_name == shop.teacher_name

@@ -15,21 +15,29 @@ import tiny_models
 from listener import Listener
 from tiny_recipe import recipe
 from tutelage import check, pipeline
+from tutelage.candidates import Candidate, choose, named
 from tutelage.errors import ModelError, RecipeError
 from tutelage.folder import LOG, RunFolder
 from tutelage.progress import Logged, Silent
 from tutelage.recipe import load
-from tutelage.teachers import Candidate, choose
+from tutelage.student.gradients import Spread
+from tutelage.tasks.base import Metric
+
+SCORE = Metric("accuracy", "Accuracy", lambda _, __: 0.0)
+ERROR = Metric("mae", "Mean absolute error", lambda _, __: 0.0, higher_is_better=False)
 
 
-def candidate(model: str, taught: float, score: float) -> Candidate:
-    rows = np.random.default_rng(len(model)).normal(0, 0.1, 200)
-    return Candidate(model, taught + rows - rows.mean(), np.full(200, 0.5), score)
+def candidate(model: str, taught: float, score: float, *, loss: float = 0.5, grace: float | None = None) -> Candidate:
+    chance = np.random.default_rng(len(model))
+    rows = chance.normal(0, 0.1, (2, 200))
+    rows -= rows.mean(1, keepdims=True)
+    spread = None if grace is None else Spread(grace, grace, grace)
+    return Candidate(model, loss + rows[0], score, taught + rows[1], spread)
 
 
 def test_what_counts_is_what_was_taught() -> None:
     several = [candidate("a", 0.6, 0.95), candidate("bb", 0.4, 0.80), candidate("ccc", 0.5, 0.90)]
-    best, choice = choose(several, "Accuracy")
+    best, choice = choose(several, SCORE)
     assert best == 1
     assert choice["taken"] == "bb"
     assert "a 0.6000 (itself 0.5000, accuracy 0.9500)" in choice["why"]
@@ -39,9 +47,26 @@ def test_what_counts_is_what_was_taught() -> None:
 
 
 def test_of_one_alone_nothing_is_said_of_others() -> None:
-    best, choice = choose([candidate("a", 0.6, 0.95)], "Accuracy")
+    best, choice = choose([candidate("a", 0.6, 0.95)], SCORE)
     assert best == 0
-    assert choice["why"] == "there is no other; validation loss: a 0.5000 (accuracy 0.9500)"
+    assert choice["why"] == "there is no other; validation loss: a 0.5000 (taught 0.6000, accuracy 0.9500)"
+
+
+def test_something_else_decides_where_the_recipe_says_so() -> None:
+    several = [
+        candidate("a", 0.6, 0.95, loss=0.385, grace=30.0),
+        candidate("bb", 0.4, 0.80, loss=0.38, grace=40.0),
+        # It hardly says anything, so that there is little to learn.
+        candidate("ccc", 0.5, 0.60, loss=0.70, grace=1.0),
+    ]
+    taken = {by: choose(several, SCORE, by)[0] for by in ("taught", "loss", "score", "gradients")}
+    assert taken == {"taught": 1, "loss": 1, "score": 0, "gradients": 0}
+    assert choose(several, ERROR, "score")[0] == 2
+    _, choice = choose(several, SCORE, "gradients")
+    assert "a 30.0000 (taught 0.6000, itself 0.3850, accuracy 0.9500)" in choice["why"]
+    assert choice["figures"]["gradients"] == [30.0, 40.0, 1.0]
+    # Whatever decides else, those that speak together are led by the one of least loss.
+    assert choose(several, SCORE, "gradients", together=True)[0] == 1
 
 
 @pytest.fixture
@@ -103,6 +128,33 @@ def test_what_the_one_that_is_taken_took_counts_once(bert: Path, reviews: Path, 
     assert folder.teaching() > 1000
 
 
+def test_gradients_of_the_student_decide_only_where_asked(
+    bert: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tutelage.student.gradients._TEXTS", 40)
+    given = recipe(reviews, bert, tmp_path / "run", teacher={"candidates": "epochs", "choose_by": "gradients"})
+    asked = load(given)
+    folder = RunFolder.claim(asked, resume=False)
+    with folder.locked():
+        story = pipeline._Story(asked, folder, Logged(Silent(), folder.path / LOG))
+        story._workshop(story._data())
+    (choice,) = (one for one in folder.choices() if one["what"] == "teacher")
+    found = choice["figures"]["gradients"]
+    assert len(found) == 2
+    assert min(found) > 0
+    assert "GRACE" in choice["why"]
+
+    def name(**changes: dict) -> list:
+        return named(load(recipe(reviews, bert, tmp_path / "run", **changes)))
+
+    # Another student has other gradients; whatever else decides does not look at it.
+    assert name(teacher={"models": ["b", "c"], "model": "minilm"}) == ["best of"]
+    assert name(student={"layers": 1}, teacher=given["teacher"]) != named(asked)
+    plain = {**given["teacher"], "choose_by": "loss"}
+    assert name(student={"layers": 1}, teacher=plain) == name(teacher=plain) == ["epochs", "best of", "loss"]
+    assert "choose_by" not in asked.teacher.identity()
+
+
 def test_one_that_does_not_exist_is_refused_before_any_is_trained(bert: Path, reviews: Path, tmp_path: Path) -> None:
     given = recipe(reviews, bert, tmp_path / "run")
     del given["teacher"]["model"]
@@ -122,6 +174,8 @@ def test_one_that_does_not_exist_is_refused_before_any_is_trained(bert: Path, re
         ({"combine": "all"}, "`combine: all` would do nothing without `models`"),
         ({"candidates": "epochs", "models": ["b", "c"]}, "either `models` or `candidates: epochs`"),
         ({"candidates": "epochs", "epochs": 1}, "two at least"),
+        ({"choose_by": "gradients"}, "`choose_by: gradients` would do nothing"),
+        ({"models": ["b", "c"], "combine": "all", "choose_by": "loss"}, "`choose_by: loss` would do nothing"),
         ({"candidates": "epochs", "strategy": "few-shot"}, "whose head is fitted at the end"),
         ({"candidates": "epochs", "strategy": "adalora"}, "switches directions off"),
     ],
