@@ -1,9 +1,12 @@
 """Figure 3 of "keep 97 %": does a linear model know which of several teachers a student will learn most from?
 
 Seven teachers of one domain: fine-tuned on few rows or all, for one epoch or too many, the head alone, on labels of
-which some are wrong, and on another domain. Each teaches three students.
+which some are wrong, and on another domain. Each teaches three students. Beside what `teacher.models` goes by stands
+what else could tell: the teacher's own loss and score, and how far apart the gradients are of each student that has not
+learned yet (docs/decisions/0018). `--keep FILE` remembers what was measured; of records from before there were
+gradients, the students are taken and the teachers made again.
 
-python benchmarks/teachers.py [--domains amazon movie] [--seeds 0] [--rows 1500] [--keep FILE]
+python benchmarks/teachers.py [--domains amazon movie] [--seeds 0] [--rows 1500] [--kinds 7] [--keep FILE]
 """
 
 from __future__ import annotations
@@ -11,9 +14,12 @@ from __future__ import annotations
 import argparse
 import random
 import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -21,19 +27,27 @@ from scipy.stats import spearmanr
 import balance as grid
 import ledger
 from kept import Kept
+from tutelage import candidates
+from tutelage.candidates import Candidate
 from tutelage.console import Terminal
 from tutelage.data import vader
 from tutelage.progress import Silent
-from tutelage.student import distil
+from tutelage.recipe_teacher import ChooseBy
+from tutelage.student import distil, gradients
 from tutelage.student.build import Shape
-from tutelage.teachers import School
+from tutelage.student.gradients import Spread
+from tutelage.workshop import Workshop
 
 SHAPES = {"narrow": Shape(2, 128, 4, 512), "one": Shape(1, 384, 12, 1536), "two": Shape(2, 384, 12, 384)}
 MEASURES = {
     "taught": "loss of a linear model that it taught",
     "own": "its own loss, calibrated",
     "score": "its accuracy",
+    "grace": "gradients of the student: GRACE",
+    "variance": "gradients of the student: the variance in it",
+    "norm": "gradients of the student: their norm alone",
 }
+OF_STUDENTS = ("grace", "variance", "norm")
 
 
 @dataclass(frozen=True)
@@ -66,31 +80,38 @@ def main() -> None:
     parser.add_argument("--domains", nargs="+", default=["amazon", "movie"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--rows", type=int, default=1500)
+    parser.add_argument("--kinds", type=int, default=len(KINDS), help="the first so many of the seven, 2 at least")
     parser.add_argument("--keep", type=Path)
     given = parser.parse_args()
-    terminal, found = Terminal(), Kept(given.keep)
+    terminal, found, kinds = Terminal(), Kept(given.keep), KINDS[: given.kinds]
     for seed in given.seeds:
         for domain in given.domains:
-            for kind in KINDS:
+            for kind in kinds:
                 key = f"{domain} {kind.name} {seed} {given.rows}"
-                if key not in found:
-                    terminal.say(key)
-                    found.add(key, one(domain, kind, seed, given.rows, terminal))
+                record = found.get(key, {})
+                if "gradients" in record:
+                    continue
+                terminal.say(key)
+                with made(domain, kind, seed, given.rows, terminal) as workshop:
+                    students = record.get("students") or reached(workshop)
+                    found.add(key, {**known(workshop, kind), "students": students, "gradients": spreads(workshop)})
     cells = {
-        (domain, seed): [found[f"{domain} {kind.name} {seed} {given.rows}"] for kind in KINDS]
+        (domain, seed): [found[f"{domain} {kind.name} {seed} {given.rows}"] for kind in kinds]
         for seed in given.seeds
         for domain in given.domains
     }
+    some = given.kinds < len(KINDS)
     ledger.record(
-        "Choosing a teacher",
+        f"Choosing one of {given.kinds} teachers" if some else "Choosing a teacher",
         f"python benchmarks/teachers.py --domains {' '.join(given.domains)} "
-        f"--seeds {' '.join(map(str, given.seeds))} --rows {given.rows}",
-        table(cells, given.rows),
+        f"--seeds {' '.join(map(str, given.seeds))} --rows {given.rows}" + (f" --kinds {given.kinds}" if some else ""),
+        table(cells, given.rows, kinds),
     )
 
 
-def one(domain: str, kind: Kind, seed: int, rows: int, terminal: Terminal) -> dict[str, Any]:
-    """What is known of one teacher before any student, and what every student makes of it."""
+@contextmanager
+def made(domain: str, kind: Kind, seed: int, rows: int, terminal: Terminal) -> Iterator[Workshop]:
+    """Everything that students of one teacher are made from."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         train, test = sentences(domain, rows, terminal)
@@ -107,49 +128,80 @@ def one(domain: str, kind: Kind, seed: int, rows: int, terminal: Terminal) -> di
             "seed": seed,
         }
         seen = grid.written(taught(kind, domain, train, seed, terminal), folder / "seen.jsonl")
-        made = {
+        teacher = {
             **recipe,
             "data": {**recipe["data"], "train": seen},
             "teacher": {"model": "minilm", **kind.settings},
             "output": str(folder / "made"),
         }
-        grid.workshop(made)
+        grid.workshop(teacher)
         recipe["teacher"] = {"model": str(folder / "made" / "teacher"), "fine_tune": False}
-        workshop = grid.workshop(recipe)
-        school = School(
-            workshop.recipe,
-            workshop.folder,
-            workshop.corpus,
-            workshop.teacher.reading,
-            workshop.progress,
-            lambda _: None,
+        yield grid.workshop(recipe)
+
+
+def known(workshop: Workshop, kind: Kind) -> dict[str, Any]:
+    """What is known of a teacher before any student, and its accuracy."""
+    judged = candidates.judged(kind.name, workshop.teacher, workshop.recipe, workshop.folder, workshop.corpus)
+    assert judged.taught is not None
+    return {
+        "taught": float(judged.taught.mean()),
+        "own": float(judged.loss.mean()),
+        "score": judged.score,
+        "rows": {"taught": judged.taught.tolist(), "loss": judged.loss.tolist()},
+        "test": float(np.mean(grid.right(workshop.teacher, workshop.corpus["test"]))),
+    }
+
+
+def spreads(workshop: Workshop) -> dict[str, Any]:
+    """How far apart the gradients of each student are before it learns, and how long it took to find out."""
+    found: dict[str, Any] = {}
+    for student, shape in SHAPES.items():
+        began = time.monotonic()
+        spread = gradients.measure(
+            workshop.beginning.student(shape), workshop.teacher, workshop.splits, seed=workshop.recipe.seed
         )
-        judged = school._judged(kind.name, workshop.teacher)
-        record: dict[str, Any] = {
-            "taught": float(judged.taught.mean()),
-            "own": float(judged.own.mean()),
-            "score": judged.score,
-            "test": float(np.mean(grid.right(workshop.teacher, workshop.corpus["test"]))),
-            "students": {},
-        }
-        for student, shape in SHAPES.items():
-            settings = workshop.recipe.student.model_copy(update={} if student == "two" else {"hidden": 0.0})
-            plan = workshop.plan(settings, shape)
-            told = workshop.signals(workshop.recording([plan]))
-            network = workshop.beginning.student(shape)
-            distil.distil(
-                network,
-                distil.transfer_set(network, workshop.splits, told),
-                told,
-                workshop.corpus["validation"],
-                settings,
-                seed=seed,
-                folder=folder / "training" / student,
-                progress=Silent(),
-                plan=plan,
-            )
-            record["students"][student] = float(np.mean(grid.right(network, workshop.corpus["test"])))
-        return record
+        found[student] = {**vars(spread), "seconds": time.monotonic() - began}
+    return found
+
+
+def reached(workshop: Workshop) -> dict[str, float]:
+    """The accuracy of every student of a teacher."""
+    found = {}
+    for student, shape in SHAPES.items():
+        settings = workshop.recipe.student.model_copy(update={} if student == "two" else {"hidden": 0.0})
+        plan = workshop.plan(settings, shape)
+        told = workshop.signals(workshop.recording([plan]))
+        network = workshop.beginning.student(shape)
+        distil.distil(
+            network,
+            distil.transfer_set(network, workshop.splits, told),
+            told,
+            workshop.corpus["validation"],
+            settings,
+            seed=workshop.recipe.seed,
+            folder=workshop.folder.training / student,
+            progress=Silent(),
+            plan=plan,
+        )
+        found[student] = float(np.mean(grid.right(network, workshop.corpus["test"])))
+    return found
+
+
+def regret(records: list[dict[str, Any]], student: str, by: ChooseBy) -> float:
+    """Points of accuracy that choosing among teachers in some way costs a student."""
+    several = [
+        Candidate(
+            str(number),
+            np.array(record["rows"]["loss"]),
+            record["score"],
+            np.array(record["rows"]["taught"]),
+            Spread(*(record["gradients"][student][figure] for figure in OF_STUDENTS)),
+        )
+        for number, record in enumerate(records)
+    ]
+    taken, _ = candidates.choose(several, grid.TASK.headline, by)
+    reached = [record["students"][student] for record in records]
+    return 100 * (max(reached) - reached[taken])
 
 
 def sentences(domain: str, rows: int, terminal: Terminal) -> tuple[list[vader.Rating], list[vader.Rating]]:
@@ -168,29 +220,37 @@ def taught(kind: Kind, domain: str, train: list[vader.Rating], seed: int, termin
     return [row._replace(rating=-row.rating) if chance.random() < kind.wrong else row for row in some]
 
 
-def table(cells: dict[tuple[str, int], list[dict[str, Any]]], rows: int) -> list[str]:
+def table(cells: dict[tuple[str, int], list[dict[str, Any]]], rows: int, kinds: Sequence[Kind]) -> list[str]:
     """What each teacher is and teaches, and how well each measure ranks them."""
-    lines, correlations = [], {measure: [] for measure in MEASURES}
+    lines, correlations, seconds = [], {measure: [] for measure in MEASURES}, []
+    regrets: dict[ChooseBy, list[float]] = {by: [] for by in get_args(ChooseBy)}
     for (domain, seed), records in cells.items():
-        for kind, record in zip(KINDS, records, strict=True):
+        for kind, record in zip(kinds, records, strict=True):
             students = " | ".join(f"{100 * record['students'][student]:.1f}" for student in SHAPES)
+            graces = " | ".join(f"{record['gradients'][student]['grace']:.3g}" for student in SHAPES)
             lines.append(
                 f"| {domain} | {seed} | {kind.name} | {100 * record['test']:.1f} | {record['taught']:.4f} | "
-                f"{record['own']:.4f} | {100 * record['score']:.1f} | {students} |"
+                f"{record['own']:.4f} | {100 * record['score']:.1f} | {graces} | {students} |"
             )
+            seconds += [record["gradients"][student]["seconds"] for student in SHAPES]
         for measure, values in correlations.items():
             sign = 1 if measure == "score" else -1
             for student in SHAPES:
-                reached = [record["students"][student] for record in records]
-                values.append(spearmanr([sign * record[measure] for record in records], reached).statistic)
+                known = [record["gradients"][student] if measure in OF_STUDENTS else record for record in records]
+                told = [sign * one[measure] for one in known]
+                values.append(spearmanr(told, [record["students"][student] for record in records]).statistic)
+        for by, points in regrets.items():
+            points += [regret(records, student, by) for student in SHAPES]
     return [
-        f"Seven teachers (MiniLM) of {rows:,} rows, three students each without a wide part, accuracy in % on",
+        f"{len(kinds)} teachers (MiniLM) of {rows:,} rows, three students each without a wide part, accuracy in % on",
         f"{grid.TEST} test rows (one standard error: about 1 point). *Taught* is what `teacher.models` goes by: the",
-        "validation loss of a linear model that learned from the teacher alone. Bar: rank correlation with what the",
-        "students reach >= 0.7.",
+        "validation loss of a linear model that learned from the teacher alone. *GRACE* is that of the gradients of",
+        "each student before it learned, the less the better. Bar: rank correlation with what the students reach",
+        ">= 0.7.",
         "",
-        f"| data | seed | teacher | test % | taught | own loss | validation % | {' | '.join(SHAPES)} |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| data | seed | teacher | test % | taught | own loss | validation % | "
+        f"{' | '.join(f'GRACE {student}' for student in SHAPES)} | {' | '.join(SHAPES)} |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
         *lines,
         "",
         "Spearman's rank correlation with what the students reach, mean and range over data, seeds and students:",
@@ -199,6 +259,14 @@ def table(cells: dict[tuple[str, int], list[dict[str, Any]]], rows: int) -> list
             f"- {MEASURES[measure]}: {np.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
             for measure, values in correlations.items()
         ),
+        "",
+        "Points of accuracy that the student of the best teacher has over that of the teacher that would be taken,",
+        "mean and most over data, seeds and students, by what `choose_by` says (`gradients`: the least GRACE among",
+        "those whose own loss is not surely higher than the least):",
+        "",
+        *(f"- {by}: {np.mean(points):.1f} (at most {max(points):.1f})" for by, points in regrets.items()),
+        "",
+        f"Gradients of a student took {np.mean(seconds):.1f} s ({min(seconds):.1f} to {max(seconds):.1f}).",
     ]
 
 
