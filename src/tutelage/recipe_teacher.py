@@ -114,8 +114,8 @@ class TeacherRecipe(LabelRecipe):
     choose_by: ChooseBy = Field(
         "taught",
         description="what decides among `models` or `candidates`: taught: the validation loss of a linear model that "
-        "each taught; loss or score: its own on validation; gradients: GRACE of the student before it learns, among those "
-        "whose own loss is not surely higher than the least",
+        "each taught; loss or score: its own on validation; gradients: GRACE of the student before it learns, among "
+        "those whose own loss is not surely higher than the least",
     )
     wide: Literal["auto"] | bool = Field(
         False,
