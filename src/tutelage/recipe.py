@@ -35,7 +35,7 @@ OutputLossName = Literal[
     "huber",
     "value-mse",
 ]
-RungName = Literal["linear", "narrow", "one", "two", "half", "whole"]
+RungName = Literal["linear", "static", "narrow", "one", "two", "half", "whole"]
 Decline = Literal["constant", "linear", "cosine", "1/t"]
 # Keys that say how something is done, by the key that turns it on.
 _PARTNERS = {

@@ -60,7 +60,8 @@ def _convolve(teacher: Any, student: Any, shape: Shape) -> None:
     if not shape.kernel:
         return
     width = student.get_input_embeddings().weight.shape[1]
-    made, theirs = Convolution(width, shape.channels, shape.kernel), convolution.of(teacher)
+    made = Convolution(width, shape.channels, shape.kernel, averages=shape.static)
+    theirs = convolution.of(teacher)
     if theirs is not None and (theirs.kernel, *theirs.down.shape) == (made.kernel, *made.down.shape):
         made.load_state_dict(theirs.state_dict())
     convolution.attach(student, made)
