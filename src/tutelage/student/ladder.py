@@ -85,8 +85,9 @@ def rungs(settings: StudentRecipe, teacher: Any) -> list[Rung]:
 def beside(shape: Shape, settings: StudentRecipe, teacher: Any) -> list[Rung]:
     """One size smaller and one larger than some student of a teacher's configuration: half and twice its layers.
 
-    A single layer cannot be halved, its feed-forward block can; above one vector of a text come its tokens; and where the student has all the teacher's layers,
-    twice the feed-forward block is larger. Beyond the teacher's own shape there is nothing.
+    A single layer cannot be halved, its feed-forward block can; above one vector of a text come its tokens; and where
+    the student has all the teacher's layers, twice the feed-forward block is larger. Beyond the teacher's own shape
+    there is nothing.
     """
     full, layers, inner = build.shape_of(teacher), shape.layers, shape.feed_forward
     smaller = replace(shape, layers=layers // 2) if layers > 1 else replace(shape, feed_forward=max(1, inner // 2))
