@@ -72,6 +72,21 @@ def test_layers_read_one_vector_whatever_the_length(bert: Path) -> None:
     assert (means - expected).abs().amax(1).min() < 1e-6
 
 
+def test_heads_weigh_tokens_and_begin_unlike(bert: Path) -> None:
+    heard = convolution.of(student(teacher_of(bert)).model)
+    assert heard is not None
+    words, mask = torch.randn(2, 5, heard.bias.shape[0]), torch.ones(2, 5, dtype=torch.long)
+    mask[1, 3:] = 0
+    with torch.no_grad():
+        even = heard.of_text(words, mask).view(2, heard.heads, -1)
+        assert (even - words[1, :3].mean(0)).abs()[1].max() < 0.1  # nearly the plain mean at first
+        heard.asked[0] = 50 * words[1, 1]
+        chosen = heard.of_text(words, mask).view(2, heard.heads, -1)
+    assert torch.allclose(chosen[1, 0], words[1, 1], atol=1e-3)
+    assert torch.equal(chosen[1, 1:], even[1, 1:])
+    assert len(torch.unique(heard.asked, dim=0)) == heard.heads == 4
+
+
 def test_the_order_of_words_is_heard_through_phrases_alone(bert: Path) -> None:
     turned = ["film fine a", "a fine film"]
     deaf, made = (student(teacher_of(bert), learned=learned) for learned in (False, True))

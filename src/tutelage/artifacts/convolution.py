@@ -11,8 +11,13 @@ Texts have nothing before their first token and nothing behind their last. U and
 as it would without. What depends on one token alone, D_j norm(x), a graph computes for the whole vocabulary when it is
 loaded, so that of every token only look-ups and one product with U are left.
 
-Where layers read a text as one vector, the means over its tokens are taken first: U then is one product of a text, and
-layers, with one position to attend to, are feed-forward blocks over the mean of static embeddings and of phrases.
+Where layers read a text as one vector, means over its tokens are taken first: a plain one of the embeddings, and of
+what is heard as many weighted ones as there are heads, with a learned vector a_h each (after structured self-attention,
+Lin et al. 2017, arXiv 1703.03130):
+
+    x  ->  mean_t x_t + U [sum_t softmax_t(a_h . g_t) g_t for every head h] + c,    g_t = gelu(sum_j ... + b)
+
+U then is one product of a text, and layers, with one position to attend to, are feed-forward blocks.
 """
 
 from __future__ import annotations
@@ -30,6 +35,9 @@ FILE = "convolution.safetensors"
 _NAME = "convolution"
 # Of normalised embeddings, whose numbers are about 1: the sum that gelu sees is then of that size, too.
 _START = 1.0
+_ASKED = 0.02
+# In any precision.
+_NEVER = -1e4
 _SAME = 1e-4
 # Tokens.
 _ENDLESS = 100_000
@@ -38,19 +46,23 @@ _ENDLESS = 100_000
 class Convolution(nn.Module):
     """Over texts of embeddings as wide as `width`, through `inner` channels; `kernel` tokens are seen at once (odd).
 
-    With `averages` layers read one vector of a text.
+    With `heads` layers read one vector of a text, with none all of its tokens.
     """
 
-    def __init__(self, width: int, inner: int, kernel: int, *, averages: bool = False) -> None:
+    def __init__(self, width: int, inner: int, kernel: int, *, heads: int = 0) -> None:
         super().__init__()
-        self.kernel, self.averages = kernel, averages
+        self.kernel, self.heads = kernel, heads
         self.looks_up = False
         self.down = nn.Parameter(torch.empty(width, kernel * inner))
         self.bias = nn.Parameter(torch.zeros(inner))
         # Not an `nn.Linear`, among which a model's head is looked for.
-        self.up = nn.Parameter(torch.zeros(inner, width))
+        self.up = nn.Parameter(torch.zeros(max(heads, 1) * inner, width))
         self.shift = nn.Parameter(torch.zeros(width))
         nn.init.normal_(self.down, std=_START / (kernel * width) ** 0.5)
+        if heads:
+            # Not nothing: heads that begin alike would stay alike.
+            self.asked = nn.Parameter(torch.empty(heads, inner))
+            nn.init.normal_(self.asked, std=_ASKED)
 
     def forward(self, embedded: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Embeddings (S, T, D) and mask (S, T), padded on the right -> what is heard (S, T, inner)."""
@@ -59,8 +71,15 @@ class Convolution(nn.Module):
         return self._sum([_moved(part, place) for part, place in zip(parts, self._places, strict=True)])
 
     def added(self, heard: torch.Tensor) -> torch.Tensor:
-        """What is heard (..., inner) -> what is added to embeddings (..., D)."""
+        """What is heard (..., inner), by all heads side by side, -> what is added to embeddings (..., D)."""
         return heard @ self.up + self.shift
+
+    def of_text(self, heard: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """What is heard (S, T, inner) -> its means (S, 1, heads * inner)."""
+        # In this order, as in `looked_up`.
+        scores = self.asked @ heard.transpose(1, 2)
+        shares = scores.masked_fill(mask.unsqueeze(1) == 0, _NEVER).softmax(-1)
+        return (shares @ heard).flatten(1).unsqueeze(1)
 
     def looked_up(self, ids: torch.Tensor, mask: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
         """What `forward` gives, from ids (S, T) and the table (V, D) of all embeddings."""
@@ -101,8 +120,7 @@ def save(model: Any, folder: Path) -> None:
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(folder)
     weights = {name: value.detach().contiguous().clone() for name, value in model.state_dict().items()}
-    said = {"kernel": str(found.kernel)} | ({"averages": "true"} if found.averages else {})
-    save_file(weights, folder / FILE, metadata=said)
+    save_file(weights, folder / FILE, metadata={"kernel": str(found.kernel), "heads": str(found.heads)})
 
 
 def load(folder: Path, auto: Any) -> Any | None:
@@ -117,7 +135,7 @@ def load(folder: Path, auto: Any) -> Any | None:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         said = file.metadata()
     width, inner = weights[f"{_NAME}.down"].shape[0], weights[f"{_NAME}.bias"].shape[0]
-    attach(model, Convolution(width, inner, int(said["kernel"]), averages="averages" in said))
+    attach(model, Convolution(width, inner, int(said["kernel"]), heads=int(said.get("heads", 0))))
     model.load_state_dict(weights)
     return model
 
@@ -166,8 +184,8 @@ def _hear(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tu
         heard = convolution.looked_up(ids, mask, whole)
     else:
         heard = convolution(embedded, mask)
-    if convolution.averages:
-        embedded, heard, mask = _mean(embedded, mask), _mean(heard, mask), mask[:, :1]
+    if convolution.heads:
+        embedded, heard, mask = _mean(embedded, mask), convolution.of_text(heard, mask), mask[:, :1]
     return args, {**kwargs, "inputs_embeds": embedded + convolution.added(heard), "attention_mask": mask}
 
 

@@ -17,7 +17,7 @@ _FEED_FORWARD = ("intermediate_size", "hidden_dim", "d_ff", "ffn_dim", "encoder_
 _COUNTED = ("bert", "distilbert", "electra")
 # Those that answer embeddings as they answer ids.
 _ENCODERS = ("bert", "distilbert", "electra", "roberta", "xlm-roberta", "camembert", "mpnet", "modernbert")
-_KERNEL = 5
+_KERNEL, _HEADS = 5, 4
 # Times the width: the feed-forward block of a single layer. The teacher's four keep no more (docs/decisions/0016).
 _INNER = 2
 
@@ -35,7 +35,7 @@ class Shape:
     kernel: int = 0
     """How many tokens a convolution over the embeddings sees at once; 0 without one."""
     static: bool = False
-    """Whether layers read one vector of a text, the mean of its embeddings and of what its convolution hears."""
+    """Whether layers read one vector of a text: means of its embeddings and of what its convolution hears."""
 
     def identity(self) -> dict[str, int]:
         """What names a student of this shape; those without the rarer parts have the names that they always had."""
@@ -49,10 +49,15 @@ class Shape:
         return max(1, self.width // 4)
 
     @property
+    def asking(self) -> int:
+        """Heads of its convolution that weigh tokens: none where layers read every token."""
+        return _HEADS if self.static else 0
+
+    @property
     def inner(self) -> int:
         """About how many weights its layers have: four square matrices and a feed-forward block each."""
         layers = (self.layers + self.averages) * self.width * (4 * self.width + 2 * self.feed_forward)
-        return layers + (self.kernel + 1) * self.width * self.channels * bool(self.kernel)
+        return layers + (self.kernel + max(self.asking, 1)) * self.width * self.channels * bool(self.kernel)
 
 
 NOTHING = Shape(0, 0, 0, 0)
