@@ -103,10 +103,10 @@ def bars(lines: list[str]) -> list[str]:
     }
     every = np.logical_and.reduce(list(reached.values()))
     error = f" ± {kept.std(ddof=1) / len(kept) ** 0.5:.1f}" if len(kept) > 1 else ""
+    each = "; ".join(f"{name}: {met.sum()}" for name, met in reached.items())
     return [
-        f"Of {len(lines)} searches reached: {'; '.join(f'{name}: {met.sum()}' for name, met in reached.items())}; all of",
-        f"it: {every.sum()}. Means: {kept.mean():.1f}{error} % kept, {fast.mean():.1f} x in PyTorch, {onnx.mean():.1f} x in ONNX "
-        "Runtime.",
+        f"Of {len(lines)} searches reached: {each}; all of it: {every.sum()}.",
+        f"Means: {kept.mean():.1f}{error} % kept, {fast.mean():.1f} x in PyTorch, {onnx.mean():.1f} x in ONNX Runtime.",
     ]
 
 
