@@ -1,8 +1,9 @@
 """The smallest students on the same rows: what each keeps, and what it costs.
 
-python benchmarks/smallest.py [--domains movie amazon] [--seeds 0] [--students alone one static two] [--keep FILE]
+python benchmarks/smallest.py [--domains movie amazon] [--seeds 0] [--students alone one static two]
+    [--labelled-only] [--keep FILE]
 
-The sentences of the other domains are unlabelled text. With `--keep`, what was measured is remembered in a file.
+The sentences of the other domains are unlabelled text, unless `--labelled-only` is given. With `--keep`, what was measured is remembered in a file.
 """
 
 from __future__ import annotations
@@ -35,12 +36,14 @@ STUDENTS: dict[str, dict[str, Any]] = {
 }
 
 
-def measured(domain: str, seed: int, students: list[str], terminal: Terminal) -> dict[str, dict[str, Any]]:
+def measured(
+    domain: str, seed: int, students: list[str], terminal: Terminal, *, unlabelled: bool
+) -> dict[str, dict[str, Any]]:
     """By student: the share that is kept, and the seconds of its graph on the test rows, in turns with the others."""
     found: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        data = data_of(domain, folder, terminal)
+        data = data_of(domain, folder, terminal, unlabelled=unlabelled)
         graphs, tokens, network = {}, None, None
         for kind in students:
             run = pipeline.run(
@@ -125,23 +128,26 @@ def main() -> None:
     parser.add_argument("--domains", nargs="+", default=["movie", "amazon"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--students", nargs="+", choices=STUDENTS, default=["alone", "one", "static", "two"])
+    parser.add_argument("--labelled-only", action="store_true")
     parser.add_argument("--keep", type=Path)
     given = parser.parse_args()
     terminal, kept, records = Terminal(), Kept(given.keep), []
     for domain in given.domains:
         for seed in given.seeds:
-            key = f"{domain} {seed} {' '.join(given.students)}"
+            key = f"{domain} {seed} {' '.join(given.students)}{' labelled' if given.labelled_only else ''}"
             if key not in kept:
-                found = measured(domain, seed, given.students, terminal)
+                found = measured(domain, seed, given.students, terminal, unlabelled=not given.labelled_only)
                 kept.add(key, {"domain": domain, "seed": seed, "found": found})
             records.append(kept[key])
             print(*lines_of(records[-1:], given.students), sep="\n", flush=True)
     ledger.record(
-        "The smallest students",
+        f"The smallest students{', labelled texts alone' if given.labelled_only else ''}",
         f"python benchmarks/smallest.py --domains {' '.join(given.domains)} --seeds "
-        f"{' '.join(map(str, given.seeds))} --students {' '.join(given.students)}",
+        f"{' '.join(map(str, given.seeds))} --students {' '.join(given.students)}"
+        f"{' --labelled-only' if given.labelled_only else ''}",
         [
-            "Each domain's sentences, with those of the other domains as unlabelled text; teacher MiniLM, two epochs.",
+            f"Each domain's sentences, with {'nothing' if given.labelled_only else 'those of the other domains'} as",
+            "unlabelled text; teacher MiniLM, two epochs.",
             "`alone` is one layer without a convolution, `one` with (`one of 3`: of three tokens), `static` one layer",
             "over one vector of a text, `two` the default student; with the wide part where that helps, without a",
             "cascade. Accuracy kept, in percent of the teacher's on the test rows, with a 95 % interval; 'points' next",
