@@ -3,7 +3,8 @@
 python benchmarks/smallest.py [--domains movie amazon] [--seeds 0] [--students alone one static two]
     [--labelled-only] [--keep FILE]
 
-The sentences of the other domains are unlabelled text, unless `--labelled-only` is given. With `--keep`, what was measured is remembered in a file.
+The sentences of the other domains are unlabelled text, unless `--labelled-only` is given. With `--keep`, what was
+measured is remembered in a file.
 """
 
 from __future__ import annotations
