@@ -101,10 +101,10 @@ class Climb:
                 workshop.progress.say(f"{rung.name}: learns once more, from all texts")
                 tried.append(Step(rung, 0.0, 0.0))
                 found = self._try(Candidate(rung, again=True))
-                if found.within and found.keeps:
-                    self._faster(found, tried)
                 if found.within and value(found) >= (search.keep or 1.0):
-                    break  # sure of it, or as near to that as so few rows allow
+                    # Sure of it, or as near to that as so few rows allow. So may something faster be.
+                    self._faster(found, tried)
+                    break
             told = portion.told(search, [one for one in self._tried.values() if one.again]).model_dump()
             kept = workshop.folder.finish(stage, fingerprint, started=started, search=told)
         search = Search.model_validate(kept["search"])

@@ -25,7 +25,7 @@ from tutelage.trial import next_best, value
 from tutelage.workshop import Workshop
 
 STAGE = "search texts"
-# Rungs that the time must do for, the cheapest that learn; what is left then is for larger ones.
+# Rungs with tokens to read that the time must do for, the cheapest that learn; what is left then is for larger ones.
 _RUNGS = 2
 _TIMED = 160
 # Of the share kept, to one layer that had read hardly any: docs/decisions/0016.
@@ -114,7 +114,7 @@ def _cheapest(settings: StudentRecipe, teacher: Network) -> list[Rung]:
     found = {rung.name: rung for rung in ladder.rungs(settings, teacher.model.config) if rung.trains}
     if "one" in found and settings.rungs is None:
         found.pop("narrow", None)  # tried only where `one` is too large
-    return list(found.values())[:_RUNGS]
+    return list(found.values())[: _RUNGS + ("static" in found)]
 
 
 def _a_text(workshop: Workshop, rung: Rung) -> float:

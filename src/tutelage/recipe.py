@@ -35,7 +35,7 @@ OutputLossName = Literal[
     "huber",
     "value-mse",
 ]
-RungName = Literal["linear", "narrow", "one", "two", "half", "whole"]
+RungName = Literal["linear", "static", "narrow", "one", "two", "half", "whole"]
 Decline = Literal["constant", "linear", "cosine", "1/t"]
 # Keys that say how something is done, by the key that turns it on.
 _PARTNERS = {
@@ -215,7 +215,7 @@ class CompressRecipe(Part):
     """What happens to the student after training."""
 
     quantize: Literal["auto", "int8", "none"] = Field(
-        "auto", description="auto: int8 only if measured faster here and within allowed_loss"
+        "auto", description="auto: int8 if measured as fast here, or needed for `max_mb`, and within allowed_loss"
     )
     allowed_loss: Share = Field(0.01, description="largest loss of validation score that int8 may cost")
     cascade: Literal["auto"] | bool = Field(

@@ -21,7 +21,7 @@ Kernel = Annotated[int, Field(ge=3, le=15), AfterValidator(_odd)]
 class ShapeRecipe(Part):
     """How large a student is."""
 
-    size: Literal["auto", "tiny", "small", "medium"] | None = Field(
+    size: Literal["auto", "static", "tiny", "small", "medium"] | None = Field(
         "auto", description="a ready-made shape; null with layers / width given"
     )
     layers: Count | None = Field(None, description="Transformer layers")
@@ -54,6 +54,8 @@ class ShapeRecipe(Part):
             raise ValueError("with `size: null`, give at least `layers`")
         if self.size not in (None, "auto") and any((self.layers, self.width, self.heads, self.feed_forward)):
             raise ValueError("give either a `size` or a shape (layers, width ...), not both")
+        if self.size == "static" and self.convolution == "none":
+            raise ValueError("`size: static` reads phrases through a convolution: leave out `convolution: none`")
         if self.width and self.heads and self.width % self.heads:
             raise ValueError(f"width {self.width} cannot be divided into {self.heads} heads")
         if self.embeddings == "coded" and self.freeze_embeddings is False:

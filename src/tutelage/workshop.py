@@ -278,8 +278,9 @@ class Workshop:
 
     def compress(self, learned: Learned) -> Made:
         """The student as the graph that will be deployed."""
-        bench = learned.bench
-        name = storage.fingerprint_of(learned.name, self.recipe.compress.identity(), self.threads)
+        bench, limit = learned.bench, self.recipe.student.max_mb
+        limited = [] if limit is None else [limit]
+        name = storage.fingerprint_of(learned.name, self.recipe.compress.identity(), self.threads, *limited)
         kept = self.folder.done(bench.compressing, name, bench.export)
         if kept is None:
             started = time.monotonic()
@@ -290,6 +291,7 @@ class Workshop:
                 folder=bench.export,
                 threads=self.threads,
                 progress=self.progress,
+                most_bytes=None if limit is None else 1e6 * limit,
             )
             kept = self.folder.finish(bench.compressing, name, started=started, **made.as_dict())
         return Made(learned, Graph(**{**kept, "choices": tuple(kept["choices"])}), name)

@@ -127,7 +127,7 @@ def test_a_graph_that_differs_is_refused(shallow: Path, tmp_path: Path, monkeypa
         export(given, tmp_path / "model.onnx", texts=TEXTS[:4])
 
 
-def make(given: Network, folder: Path, **settings: object) -> graph.Graph:
+def make(given: Network, folder: Path, most_bytes: float | None = None, **settings: object) -> graph.Graph:
     targets = [float(row["label"] == "positive") for row in tiny_models.reviews()]
     return graph.make(
         given,
@@ -136,18 +136,22 @@ def make(given: Network, folder: Path, **settings: object) -> graph.Graph:
         folder=folder,
         threads=2,
         progress=Silent(),
+        most_bytes=most_bytes,
     )
 
 
 @pytest.mark.parametrize(
-    ("ratio", "lost", "taken", "why"),
+    ("ratio", "lost", "taken", "why", "most_bytes"),
     [
-        (1.5, 0.0, "int8", "1.50 x as fast"),
-        (0.9, 0.0, "fp32", "not faster on this machine"),
-        (1.5, 0.05, "fp32", "costs more than the allowed 0.01"),
+        (1.5, 0.0, "int8", "1.50 x as fast", None),
+        (0.98, 0.0, "int8", "0.98 x as fast", None),
+        (0.9, 0.0, "fp32", "slower on this machine", 1e9),
+        (0.9, 0.0, "int8", "fp32 is too large; 0.90 x", 1e3),
+        (0.9, 0.05, "fp32", "costs more than the allowed 0.01", 1e3),
+        (1.5, 0.05, "fp32", "costs more than the allowed 0.01", None),
     ],
 )
-def test_int8_is_taken_only_when_faster_and_good_enough(  # noqa: PLR0917 - the cases of the table
+def test_int8_is_taken_only_when_as_fast_or_needed_and_good_enough(  # noqa: PLR0917 - the cases of the table
     shallow: Path,
     whole: Export,
     tmp_path: Path,
@@ -156,12 +160,13 @@ def test_int8_is_taken_only_when_faster_and_good_enough(  # noqa: PLR0917 - the 
     lost: float,
     taken: str,
     why: str,
+    most_bytes: float | None,
 ) -> None:
     monkeypatch.setattr(graph, "export", lambda _, file, **__: replace(whole, file=shutil.copy(whole.file, file)))
     scores = iter([0.9, 0.9 - lost])
     monkeypatch.setattr(Judge, "speed_ratio", lambda *_, **__: ratio)
     monkeypatch.setattr(Judge, "score", lambda *_, **__: next(scores))
-    made = make(network(shallow), tmp_path)
+    made = make(network(shallow), tmp_path, most_bytes)
     assert made.precision == taken
     assert why in made.choices[1]["why"]
     assert (tmp_path / made.file).is_file()

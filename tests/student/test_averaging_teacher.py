@@ -100,6 +100,7 @@ def test_the_fastest_rung_does_without(teacher: Network) -> None:
     rungs = {rung.name: rung for rung in ladder.rungs(settings, teacher.model.config)}
     assert {name: (rung.shape.layers, rung.shape.averages) for name, rung in rungs.items()} == {
         "linear": (0, False),
+        "static": (1, False),
         **{"narrow": (2, False), "one": (1, False), "two": (1, True), "half": (1, True), "whole": (4, True)},
     }
     # What is matched costs nothing where every token is computed anyway.

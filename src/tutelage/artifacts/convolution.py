@@ -10,6 +10,14 @@ the mean and the spread of each embedding taken out first:
 Texts have nothing before their first token and nothing behind their last. U and c are zero at first: a student begins
 as it would without. What depends on one token alone, D_j norm(x), a graph computes for the whole vocabulary when it is
 loaded, so that of every token only look-ups and one product with U are left.
+
+Where layers read a text as one vector, means over its tokens are taken first: a plain one of the embeddings, and of
+what is heard as many weighted ones as there are heads, with a learned vector a_h each (after structured self-attention,
+Lin et al. 2017, arXiv 1703.03130):
+
+    x  ->  mean_t x_t + U [sum_t softmax_t(a_h . g_t) g_t for every head h] + c,    g_t = gelu(sum_j ... + b)
+
+U then is one product of a text, and layers, with one position to attend to, are feed-forward blocks.
 """
 
 from __future__ import annotations
@@ -27,48 +35,68 @@ FILE = "convolution.safetensors"
 _NAME = "convolution"
 # Of normalised embeddings, whose numbers are about 1: the sum that gelu sees is then of that size, too.
 _START = 1.0
+_ASKED = 0.02
+# In any precision.
+_NEVER = -1e4
 _SAME = 1e-4
 # Tokens.
 _ENDLESS = 100_000
 
 
 class Convolution(nn.Module):
-    """Over texts of embeddings as wide as `width`, through `inner` channels; `kernel` tokens are seen at once (odd)."""
+    """Over texts of embeddings as wide as `width`, through `inner` channels; `kernel` tokens are seen at once (odd).
 
-    def __init__(self, width: int, inner: int, kernel: int) -> None:
+    With `heads` layers read one vector of a text, with none all of its tokens.
+    """
+
+    def __init__(self, width: int, inner: int, kernel: int, *, heads: int = 0) -> None:
         super().__init__()
-        self.kernel = kernel
+        self.kernel, self.heads = kernel, heads
         self.looks_up = False
         self.down = nn.Parameter(torch.empty(width, kernel * inner))
         self.bias = nn.Parameter(torch.zeros(inner))
         # Not an `nn.Linear`, among which a model's head is looked for.
-        self.up = nn.Parameter(torch.zeros(inner, width))
+        self.up = nn.Parameter(torch.zeros(max(heads, 1) * inner, width))
         self.shift = nn.Parameter(torch.zeros(width))
         nn.init.normal_(self.down, std=_START / (kernel * width) ** 0.5)
+        if heads:
+            # Not nothing: heads that begin alike would stay alike.
+            self.asked = nn.Parameter(torch.empty(heads, inner))
+            nn.init.normal_(self.asked, std=_ASKED)
 
     def forward(self, embedded: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Embeddings (S, T, D) and mask (S, T), padded on the right -> what is added to them (S, T, D)."""
+        """Embeddings (S, T, D) and mask (S, T), padded on the right -> what is heard (S, T, inner)."""
         made = F.layer_norm(embedded, embedded.shape[-1:]) @ self.down
         parts = (made * mask.unsqueeze(-1).to(embedded.dtype)).chunk(self.kernel, dim=-1)
-        return self._up([_moved(part, place) for part, place in zip(parts, self._places, strict=True)])
+        return self._sum([_moved(part, place) for part, place in zip(parts, self._places, strict=True)])
+
+    def added(self, heard: torch.Tensor) -> torch.Tensor:
+        """What is heard (..., inner), by all heads side by side, -> what is added to embeddings (..., D)."""
+        return heard @ self.up + self.shift
+
+    def of_text(self, heard: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """What is heard (S, T, inner) -> its means (S, 1, heads * inner)."""
+        # In this order, as in `looked_up`.
+        scores = self.asked @ heard.transpose(1, 2)
+        shares = scores.masked_fill(mask.unsqueeze(1) == 0, _NEVER).softmax(-1)
+        return (shares @ heard).flatten(1).unsqueeze(1)
 
     def looked_up(self, ids: torch.Tensor, mask: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
-        """The same from ids (S, T) and the table (V, D) of all embeddings."""
+        """What `forward` gives, from ids (S, T) and the table (V, D) of all embeddings."""
         nobody = len(table)
         known = torch.where(mask > 0, ids, nobody)
         # In this order, because a product with a weight on its right would be quantised, and these numbers with it.
         made = (self.down.T @ F.layer_norm(table, table.shape[-1:]).T).T
         tables = F.pad(made, (0, 0, 0, 1)).chunk(self.kernel, dim=-1)
         moved = [_moved(known.unsqueeze(-1), place, empty=nobody).squeeze(-1) for place in self._places]
-        return self._up([F.embedding(ids, part) for ids, part in zip(moved, tables, strict=True)])
+        return self._sum([F.embedding(ids, part) for ids, part in zip(moved, tables, strict=True)])
 
     @property
     def _places(self) -> range:
         return range(-(self.kernel // 2), self.kernel // 2 + 1)
 
-    def _up(self, parts: list[torch.Tensor]) -> torch.Tensor:
-        heard: torch.Tensor = F.gelu(sum(parts, start=self.bias))
-        return heard @ self.up + self.shift
+    def _sum(self, parts: list[torch.Tensor]) -> torch.Tensor:
+        return F.gelu(sum(parts, start=self.bias))
 
 
 def attach(model: Any, convolution: Convolution) -> None:
@@ -92,7 +120,7 @@ def save(model: Any, folder: Path) -> None:
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(folder)
     weights = {name: value.detach().contiguous().clone() for name, value in model.state_dict().items()}
-    save_file(weights, folder / FILE, metadata={"kernel": str(found.kernel)})
+    save_file(weights, folder / FILE, metadata={"kernel": str(found.kernel), "heads": str(found.heads)})
 
 
 def load(folder: Path, auto: Any) -> Any | None:
@@ -105,9 +133,9 @@ def load(folder: Path, auto: Any) -> Any | None:
     model = auto.from_config(transformers.AutoConfig.from_pretrained(folder, local_files_only=True)).float()
     with safe_open(folder / FILE, framework="pt") as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        kernel = int(file.metadata()["kernel"])
+        said = file.metadata()
     width, inner = weights[f"{_NAME}.down"].shape[0], weights[f"{_NAME}.bias"].shape[0]
-    attach(model, Convolution(width, inner, kernel))
+    attach(model, Convolution(width, inner, int(said["kernel"]), heads=int(said.get("heads", 0))))
     model.load_state_dict(weights)
     return model
 
@@ -156,7 +184,15 @@ def _hear(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tu
         heard = convolution.looked_up(ids, mask, whole)
     else:
         heard = convolution(embedded, mask)
-    return args, {**kwargs, "inputs_embeds": embedded + heard}
+    if convolution.heads:
+        embedded, heard, mask = _mean(embedded, mask), convolution.of_text(heard, mask), mask[:, :1]
+    return args, {**kwargs, "inputs_embeds": embedded + convolution.added(heard), "attention_mask": mask}
+
+
+def _mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """(S, T, D) -> (S, 1, D): over what is no padding."""
+    shares = mask.to(values.dtype) / mask.sum(1, keepdim=True)
+    return shares.unsqueeze(1) @ values
 
 
 def _moved(values: torch.Tensor, places: int, *, empty: float = 0.0) -> torch.Tensor:

@@ -101,7 +101,8 @@ class Network:
             return f"linear, {config.vocab_size:,} tokens and their pairs"
         layers = "1 layer" if config.num_hidden_layers == 1 else f"{config.num_hidden_layers} layers"
         heard = convolution.of(self.model)
-        shape = f"{f'convolution of {heard.kernel}, ' if heard else ''}{layers} x {config.hidden_size}"
+        below = f"{'static, ' if heard.heads else ''}convolution of {heard.kernel}, " if heard else ""
+        shape = f"{below}{layers} x {config.hidden_size}"
         shape += " + wide" if self.wide else ""
         coded = ", coded" if self.codes else ""
         return f"{config.model_type.upper()}, {shape}, {config.vocab_size:,} tokens{coded}, {precision}"

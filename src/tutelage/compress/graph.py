@@ -39,8 +39,12 @@ def make(
     folder: Path,
     threads: int,
     progress: Progress,
+    most_bytes: float | None = None,
 ) -> Graph:
-    """Write `fp32.onnx`, what quantisation and a cascade make of it, and say which file is to be deployed."""
+    """Write `fp32.onnx`, what quantisation and a cascade make of it, and say which file is to be deployed.
+
+    `most_bytes` is what may be deployed, where that is limited.
+    """
     judge = _judge(network, validation, threads)
     precision: Precision = "fp32"
     with progress.bar("Exporting the student", 3) as bar:
@@ -50,7 +54,8 @@ def make(
         # A table alone is kept in half precision, and there is no product to compute in eight bits.
         if settings.quantize != "none" and network.layers:
             quantize.int8(folder / "fp32.onnx", folder / "int8.onnx")
-            precision, choice = quantize.choose(folder / "fp32.onnx", folder / "int8.onnx", judge, settings)
+            files = folder / "fp32.onnx", folder / "int8.onnx"
+            precision, choice = quantize.choose(*files, judge, settings, most_bytes=most_bytes)
             choices.append(choice)
         bar.advance()
         file, gated = cascade.choose(folder / f"{precision}.onnx", folder / "cascade.onnx", judge, settings)

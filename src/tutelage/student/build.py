@@ -17,7 +17,7 @@ _FEED_FORWARD = ("intermediate_size", "hidden_dim", "d_ff", "ffn_dim", "encoder_
 _COUNTED = ("bert", "distilbert", "electra")
 # Those that answer embeddings as they answer ids.
 _ENCODERS = ("bert", "distilbert", "electra", "roberta", "xlm-roberta", "camembert", "mpnet", "modernbert")
-_KERNEL = 5
+_KERNEL, _HEADS = 5, 4
 # Times the width: the feed-forward block of a single layer. The teacher's four keep no more (docs/decisions/0016).
 _INNER = 2
 
@@ -34,10 +34,14 @@ class Shape:
     """Whether one more layer, which `layers` does not count, gives the head the mean of all tokens."""
     kernel: int = 0
     """How many tokens a convolution over the embeddings sees at once; 0 without one."""
+    static: bool = False
+    """Whether layers read one vector of a text: means of its embeddings and of what its convolution hears."""
 
     def identity(self) -> dict[str, int]:
         """What names a student of this shape; those without the rarer parts have the names that they always had."""
-        return {name: value for name, value in vars(self).items() if name not in ("averages", "kernel") or value}
+        return {
+            name: value for name, value in vars(self).items() if name not in ("averages", "kernel", "static") or value
+        }
 
     @property
     def channels(self) -> int:
@@ -45,10 +49,15 @@ class Shape:
         return max(1, self.width // 4)
 
     @property
+    def asking(self) -> int:
+        """Heads of its convolution that weigh tokens: none where layers read every token."""
+        return _HEADS if self.static else 0
+
+    @property
     def inner(self) -> int:
         """About how many weights its layers have: four square matrices and a feed-forward block each."""
         layers = (self.layers + self.averages) * self.width * (4 * self.width + 2 * self.feed_forward)
-        return layers + (self.kernel + 1) * self.width * self.channels * bool(self.kernel)
+        return layers + (self.kernel + max(self.asking, 1)) * self.width * self.channels * bool(self.kernel)
 
 
 NOTHING = Shape(0, 0, 0, 0)
@@ -60,6 +69,7 @@ def choose(settings: StudentRecipe, teacher: Any) -> Shape:
 
     - `small` (and `auto`): 2 layers as wide as the teacher, feed-forward as wide as the layer; what it keeps is in
       benchmarks/RESULTS.md, how it was chosen in docs/decisions/0002, and why it is not one layer in 0016.
+    - `static`: static embeddings: one layer over the mean of a text's embeddings and of its phrases.
     - `tiny`: 2 layers a third as wide, embeddings projected.
     - `medium`: half the layers, unchanged.
 
@@ -72,15 +82,21 @@ def choose(settings: StudentRecipe, teacher: Any) -> Shape:
 def with_convolution(shape: Shape, settings: StudentRecipe, teacher: Any) -> Shape:
     """The shape with the convolution that a recipe asks for.
 
-    `auto` gives one to a single layer, which keeps up to 2.5 points more for it (docs/decisions/0016).
+    `auto` gives one to a single layer, which keeps up to 2.5 points more for it (docs/decisions/0016), and nothing
+    else of a text but single words reaches layers over static embeddings.
     """
     if settings.convolution == "none" or not shape.layers:
-        return shape
+        return replace(shape, static=False)
     if settings.convolution != "auto":
         return replace(shape, kernel=settings.convolution)
     # A narrower student is a BERT, whatever its teacher is.
-    takes = shape.width != int(teacher.hidden_size) or teacher.model_type in _ENCODERS
+    takes = shape.static or shape.width != int(teacher.hidden_size) or hears(teacher)
     return replace(shape, kernel=_KERNEL) if takes and shape.layers == 1 and not shape.averages else shape
+
+
+def hears(teacher: Any) -> bool:
+    """Whether layers of a teacher's configuration are known to read embeddings in place of tokens."""
+    return teacher.model_type in _ENCODERS
 
 
 def check_convolution(shape: Shape, teacher: Any) -> None:
@@ -98,6 +114,8 @@ def _chosen(settings: StudentRecipe, teacher: Any) -> Shape:
     head_width = full.width // full.heads
     if settings.size == "medium":
         return replace(full, layers=max(1, (full.layers + full.averages) // 2 - full.averages))
+    if settings.size == "static":
+        return static(full)
     if settings.size == "tiny":
         heads = max(1, full.heads // 3)
         return Shape(min(2, full.layers), heads * head_width, heads, 4 * heads * head_width)
@@ -183,6 +201,11 @@ def narrower(teacher: Any, shape: Shape, *, vocabulary: int, positions: int, pad
 def single(full: Shape) -> Shape:
     """One layer, computed where the head reads it: its feed-forward block takes bytes, and hardly any time."""
     return Shape(1, full.width, full.heads, min(full.feed_forward, _INNER * full.width))
+
+
+def static(full: Shape) -> Shape:
+    """The same layer over one vector of a text."""
+    return replace(single(full), static=True)
 
 
 def _check(shape: Shape, full: Shape) -> None:

@@ -60,10 +60,16 @@ def _convolve(teacher: Any, student: Any, shape: Shape) -> None:
     if not shape.kernel:
         return
     width = student.get_input_embeddings().weight.shape[1]
-    made, theirs = Convolution(width, shape.channels, shape.kernel), convolution.of(teacher)
-    if theirs is not None and (theirs.kernel, *theirs.down.shape) == (made.kernel, *made.down.shape):
+    made = Convolution(width, shape.channels, shape.kernel, heads=shape.asking)
+    theirs = convolution.of(teacher)
+    if theirs is not None and _alike(theirs, made):
         made.load_state_dict(theirs.state_dict())
     convolution.attach(student, made)
+
+
+def _alike(one: Convolution, other: Convolution) -> bool:
+    kinds = [(part.kernel, part.heads, part.down.shape) for part in (one, other)]
+    return kinds[0] == kinds[1]
 
 
 def code_embeddings(student: Network, codes: Codes | None) -> Network:

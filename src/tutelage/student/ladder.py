@@ -1,6 +1,8 @@
 """The shapes worth trying for a teacher, and how long each takes: a ladder to climb from the cheapest up.
 
 - `linear`: no layers: the wide part alone. Only where its table is not too large, and `wide` is not off.
+- `static`: the layer of `one`, over one vector of a text: the mean of its embeddings and of what a convolution makes of
+  them. Nothing but look-ups is done for every token.
 - `narrow`: 2 layers a third as wide, embeddings projected: the smallest on disk, tried where the size is limited. `one`
   is faster and keeps more.
 - `one`: the teacher's last layer on its embeddings, with a convolution between them. Where the head reads the first
@@ -58,6 +60,7 @@ def rungs(settings: StudentRecipe, teacher: Any) -> list[Rung]:
     full = build.shape_of(teacher)
     named = {
         "linear": NOTHING,
+        "static": build.with_convolution(build.static(full), settings, teacher),
         "narrow": build.choose(settings.model_copy(update={"size": "tiny"}), teacher),
         "one": build.with_convolution(build.single(full), settings, teacher),
         "two": build.choose(settings.model_copy(update={"size": "small"}), teacher),
@@ -70,6 +73,8 @@ def rungs(settings: StudentRecipe, teacher: Any) -> list[Rung]:
             continue
         if name == "narrow" and settings.max_mb is None and settings.rungs is None:
             continue
+        if name == "static" and not build.hears(teacher):
+            continue
         if name == "linear" and (settings.wide is False or not widen.fits(teacher.vocab_size, teacher.num_labels)):
             continue
         if name == "whole" or shape.layers < full.layers or shape.width < full.width:
@@ -80,12 +85,15 @@ def rungs(settings: StudentRecipe, teacher: Any) -> list[Rung]:
 def beside(shape: Shape, settings: StudentRecipe, teacher: Any) -> list[Rung]:
     """One size smaller and one larger than some student of a teacher's configuration: half and twice its layers.
 
-    A single layer cannot be halved, its feed-forward block can; and where the student has all the teacher's layers,
-    twice the feed-forward block is larger. Beyond the teacher's own shape there is nothing.
+    A single layer cannot be halved, its feed-forward block can; above one vector of a text come its tokens; and where
+    the student has all the teacher's layers, twice the feed-forward block is larger. Beyond the teacher's own shape
+    there is nothing.
     """
     full, layers, inner = build.shape_of(teacher), shape.layers, shape.feed_forward
     smaller = replace(shape, layers=layers // 2) if layers > 1 else replace(shape, feed_forward=max(1, inner // 2))
-    if layers < full.layers:
+    if shape.static:
+        larger = replace(shape, static=False)
+    elif layers < full.layers:
         larger = replace(shape, layers=min(2 * layers, full.layers))
     else:
         larger = replace(shape, feed_forward=max(inner, min(2 * inner, full.feed_forward)))
@@ -95,13 +103,17 @@ def beside(shape: Shape, settings: StudentRecipe, teacher: Any) -> list[Rung]:
 
 
 def settings_for(rung: Rung, settings: StudentRecipe) -> StudentRecipe:
-    """How a rung is trained: one layer has no states in between to match, whatever others match."""
+    """How a rung is trained: one layer has no states in between to match, whatever others match.
+
+    One vector of a text has no tokens to match either.
+    """
     if rung.shape.layers > 1 or rung.shape.averages:
         return settings
     if not rung.shape.layers:
         return settings.model_copy(update={"wide": True})
-    stages = settings.stages and [stage.model_copy(update={"hidden": None}) for stage in settings.stages]
-    return settings.model_copy(update={"hidden": 0.0, "stages": stages})
+    terms = ("hidden", "attention", "relations") if rung.shape.static else ("hidden",)
+    stages = settings.stages and [stage.model_copy(update=dict.fromkeys(terms)) for stage in settings.stages]
+    return settings.model_copy(update={**dict.fromkeys(terms, 0.0), "stages": stages})
 
 
 def check(settings: StudentRecipe, teacher: Any) -> None:

@@ -125,6 +125,12 @@ def check(settings: StudentRecipe, shape: Shape, teacher: Any) -> None:
             expected="2 layers or more, or `student.hidden: 0`",
             cure="leave out `student.hidden_last`, or set `student.hidden: 0`",
         )
+    if shape.static and (made.by_token or made.attention or made.relations):
+        raise ModelError(
+            "`student.size: static` reads a text as one vector, and has no tokens whose states could be matched",
+            expected="`hidden_of: text`, and neither `attention` nor `relations`",
+            cure="leave them out, or take `student.layers: 1`",
+        )
     if made.attention or made.relations:
         projections.find(teacher)
 
