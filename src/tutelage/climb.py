@@ -6,7 +6,7 @@ compressing may take `search_time` as long as the teacher's own fine-tuning. Wha
 epochs or left out, except the first rung that is trained, which tells how long the others take, and what needs no
 training: the linear student and the teacher itself. A rung that lies hopelessly behind on validation is not trained to
 its end. Of many unlabelled texts a part must do (`portion.py`); then those that may reach the goal learn once more,
-from all, the cheapest first.
+from all, the cheapest first, and where none does, the next larger one, for which there was no time.
 
 Where the first good rung keeps more than was asked for, what is cheaper may answer alone more often, which costs of
 that and is faster: such cascades are judged on the same rows, and the fastest that still keeps enough is taken.
@@ -335,7 +335,7 @@ class Climb:
         return tried
 
     def _leave_out(self, rung: Rung, why: str) -> None:
-        self._tried[rung.name] = Tried(name=rung.name, verdict=f"not tried: {why}")
+        self._tried[rung.name] = Tried(name=rung.name, verdict=f"not tried: {why}", late=self._fits(rung))
         self.workshop.progress.say(f"{rung.name}: not tried, {why}")
 
     def _moved_in(self, made: Made, rung: str) -> Made:

@@ -67,8 +67,9 @@ def limit(workshop: Workshop) -> None:
 def likely(search: Search) -> list[str]:
     """The rungs that may learn once more, the cheapest first, up to what was found or what looked best.
 
-    A rung may where it would reach the goal if all texts brought it as much as they ever did. The teacher itself reads
-    nothing, and is left out.
+    A rung may where it would reach the goal if all texts brought it as much as they ever did. Where a share is asked for
+    and was not found, the next larger one comes last, if it was only left out for want of time: it may keep what all
+    before it do not. The teacher itself reads nothing, and is left out.
     """
     judged = [tried for tried in search.tried if tried.retention is not None]
     found = next(tried for tried in judged if tried.taken)
@@ -82,7 +83,9 @@ def likely(search: Search) -> list[str]:
         and ((tried.retention and tried.retention.high) or 0.0) + _BROUGHT >= search.keep
     ]
     before = rungs[: rungs.index(last.rung)] if last.rung in rungs else []
-    return [rung for rung in [*before, last.rung] if (rung in hopeful or rung == last.rung) and rung != "whole"]
+    late = [tried.rung for tried in search.tried if tried.late and search.keep and not search.reached][:1]
+    some = [rung for rung in [*before, last.rung] if (rung in hopeful or rung == last.rung) and rung != "whole"]
+    return [*some, *late]
 
 
 def told(search: Search, again: Sequence[Tried]) -> Search:

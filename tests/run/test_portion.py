@@ -145,6 +145,11 @@ def test_those_learn_again_that_all_texts_may_bring_to_the_goal() -> None:
 
     assert portion.likely(search_of(*taking(two))) == ["one", "two"]
     assert portion.likely(search_of(*taking(two), keep=0.99)) == ["two"]
+    # Where nothing was found, the next that had no time may yet be it, and none beyond.
+    left_out = [Tried(name="half", late=True), Tried(name="larger", late=True), Tried(name="whole")]
+    assert portion.likely(search_of(*taking(two), *left_out)) == ["one", "two", "half"]
+    assert portion.likely(search_of(*taking(two), *left_out, reached=True)) == ["one", "two"]
+    assert portion.likely(search_of(*taking(two), *left_out, keep=None)) == ["two"]
     assert portion.likely(search_of(*taking(two), keep=None, reached=True)) == ["two"]
     # The teacher itself reads nothing, and those before it may yet do.
     every = [linear, one, two, whole.model_copy(update={"taken": True})]

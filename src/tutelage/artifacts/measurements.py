@@ -143,6 +143,7 @@ class Tried(_Part):
     given_up_after: int | None = Field(None, description="epochs, if it was hopelessly behind")
     within: bool = Field(False, description="whether it is within max_latency_ms and max_mb")
     keeps: bool = Field(False, description="whether it surely keeps enough")
+    late: bool = Field(False, description="whether it was left out for want of time")
     verdict: str = ""
     taken: bool = False
 
