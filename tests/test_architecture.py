@@ -63,6 +63,7 @@ COMPOSERS = {
         "voices",
         "assistant",
         "first_task",
+        "forecast",
         "gather",
         "labelling",
         "rewording",
