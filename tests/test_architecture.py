@@ -64,6 +64,7 @@ COMPOSERS = {
         "voices",
         "assistant",
         "first_task",
+        "forecast",
         "gather",
         "labelling",
         "rewording",

@@ -21,6 +21,18 @@ def texts_in(allowed: float, seconds: Sequence[float]) -> int:
     return max(int(left / ((1 + _BESIDE) * sum(seconds))), 0)
 
 
+def share_in(allowed: float, seconds: Sequence[float], *, labelled: int, more: int) -> float:
+    """The share of further texts that there is time for, after the labelled ones; all where they take hardly any."""
+    if more * sum(seconds) < FIXED:
+        return 1.0
+    return min(max(texts_in(allowed, seconds) - labelled, 0) / more, 1.0)
+
+
+def seconds_for(texts: int, each: float) -> float:
+    """What a student takes that learns from so many texts, in seconds; `each` takes for one text."""
+    return FIXED + (1 + _BESIDE) * texts * each
+
+
 @dataclass(frozen=True)
 class Spent:
     """What one student took, in seconds."""

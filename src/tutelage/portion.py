@@ -14,7 +14,7 @@ from tutelage import storage
 from tutelage.artifacts.measurements import Search, Tried
 from tutelage.artifacts.network import Network
 from tutelage.beginning import Beginning
-from tutelage.budget import FIXED, texts_in
+from tutelage.budget import share_in
 from tutelage.evaluate import machine
 from tutelage.recipe import StudentRecipe
 from tutelage.recipe_transfer import SelectRecipe
@@ -41,7 +41,7 @@ def limit(workshop: Workshop) -> None:
     recipe, folder, corpus = workshop.recipe, workshop.folder, workshop.corpus
     settings, train = recipe.student, len(corpus["train"])
     more = len(corpus["unlabelled"]) if "unlabelled" in corpus.splits else 0
-    learning = _cheapest(settings, workshop.teacher)
+    learning = cheapest(settings, workshop.teacher)
     asked = settings.select is not None or settings.augment is not None
     if asked or not more or not learning or not _trained(workshop):
         return
@@ -52,8 +52,7 @@ def limit(workshop: Workshop) -> None:
     if kept is None:
         started = time.monotonic()
         seconds = [_a_text(workshop, rung) for rung in learning]
-        texts = texts_in(settings.search_time * folder.teaching(), seconds)
-        share = 1.0 if more * sum(seconds) < FIXED else min(max(texts - train, 0) / more, 1.0)
+        share = share_in(settings.search_time * folder.teaching(), seconds, labelled=train, more=more)
         kept = folder.finish(STAGE, name, started=started, share=round(share, 3))
     if kept["share"] < 1.0:
         select = SelectRecipe(share=max(kept["share"], 1 / more), by="random")
@@ -112,7 +111,7 @@ def _trained(workshop: Workshop) -> bool:
     return any(kept.get("history") for kept in (made, folder.kept(made.get("made_in", ""))))
 
 
-def _cheapest(settings: StudentRecipe, teacher: Network) -> list[Rung]:
+def cheapest(settings: StudentRecipe, teacher: Network) -> list[Rung]:
     """The rungs that are tried first of those that learn."""
     found = {rung.name: rung for rung in ladder.rungs(settings, teacher.model.config) if rung.trains}
     if "one" in found and settings.rungs is None:

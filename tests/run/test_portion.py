@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 import tiny_models
 from listener import Listener
 from tiny_recipe import recipe
-from tutelage import pipeline, portion
+from tutelage import forecast, pipeline, portion
 from tutelage.artifacts.corpus import Corpus
 from tutelage.artifacts.measurements import Interval, Search, Tried
-from tutelage.budget import texts_in
+from tutelage.budget import share_in, texts_in
+from tutelage.check import check
 from tutelage.trial import next_best
 
 TEACHING = 100.0
@@ -159,3 +161,33 @@ def test_those_learn_again_that_all_texts_may_bring_to_the_goal() -> None:
 @pytest.mark.parametrize(("allowed", "texts"), [(100.0, 1795), (21.0, 0), (10.0, 0)])
 def test_what_comes_with_every_student_is_taken_off_first(allowed: float, texts: int) -> None:
     assert texts_in(allowed, [0.01, 0.03]) == texts
+
+
+def test_little_more_text_is_read_whole() -> None:
+    assert share_in(100.0, [0.04], labelled=954, more=2000) == 0.5
+    assert share_in(0.0, [0.04], labelled=954, more=2000) == 0.0
+    assert share_in(0.0, [0.04], labelled=954, more=100) == 1.0
+
+
+# --- what is reckoned before ------------------------------------------------------------------------------------
+
+
+def test_check_reckons_what_learning_once_more_takes(given: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    given["student"]["rungs"] = ["static", "one", "two"]
+    lines = check(given)
+    assert not [line for line in lines if "once more" in line]
+    seconds = iter([1.0, 2.0, 4.0])  # of a text, for rung after rung
+    monkeypatch.setattr(forecast, "learning", lambda *_, **__: next(seconds))
+    lines = check(given)
+    assert [line for line in lines if line.startswith("unlabelled texts: the search has time for about 0 of 40; ")]
+    # 400 texts or so: the cheapest alone takes a good seven minutes, all three seven times as long.
+    (time,) = [line for line in lines if line.startswith("time: ")]
+    least, most = re.findall(r"once more from all texts (\d+) min to (\d+) min", time)[0]
+    assert 5 < int(least) < 10
+    assert 5.5 < int(most) / int(least) < 8.5
+    assert re.match(r"time: about \d+ min to \d+ min \(", time)
+
+
+def test_check_says_nothing_of_it_where_the_recipe_says_what_is_read(given: dict[str, Any]) -> None:
+    rungs = {**given["student"], "select": {"share": 0.5}}
+    assert not [line for line in check({**given, "student": rungs}) if "once more" in line]
