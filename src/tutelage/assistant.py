@@ -43,12 +43,10 @@ def check(student: StudentRecipe, teacher: Any) -> Shape | None:
     shape, small = build.choose(settings, teacher.config), build.choose(student, teacher.config)
     matching.check(settings, shape, teacher)
     matching.plan(student, small, shape)
-    if not small.inner < shape.inner < full.inner:
-        ours, least, most = (f"{one.layers} layers x {one.width}" for one in (shape, small, full))
+    if not small.size < shape.size < full.size:
         raise ModelError(
-            f"`student.assistant` has {ours} and feed-forward {shape.feed_forward}",
-            expected=f"more than the student ({least}, feed-forward {small.feed_forward}) and less than the teacher "
-            f"({most}, feed-forward {full.feed_forward})",
+            f"`student.assistant` has {shape.describe()}",
+            expected=f"more than the student ({small.describe()}) and less than the teacher ({full.describe()})",
             cure="give `student.assistant` a `size` or `layers` in between, or leave it out",
         )
     return shape

@@ -107,9 +107,7 @@ def _shape_line(recipe: Recipe, shape: Shape, tokens: int) -> str:
     if recipe.student.searches:
         times = f"{recipe.student.search_time:g} times the teacher's training"
         return f"student: searched for the goal, for about {times}; below, one of middle size"
-    layers = "1 layer" if shape.layers == 1 else f"{shape.layers} layers"
-    layers += " and one that averages" if shape.averages else ""
-    return f"student: {layers} x {shape.width}, feed-forward {shape.feed_forward}, {tokens:,} tokens"
+    return f"student: {shape.describe()}, {tokens:,} tokens"
 
 
 def _ready(

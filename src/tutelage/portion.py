@@ -35,8 +35,9 @@ _BROUGHT = 0.03
 def limit(workshop: Workshop) -> None:
     """Let the students of a search read so many texts beside the labelled ones that its time does for two rungs.
 
-    Nothing changes where the recipe says what is read (`student.select`, `student.augment`), where there is little, or
-    where no teacher was trained whose time a search could be measured by.
+    Where there is a static one, it has to do for that as well. Nothing changes where the recipe says what is read
+    (`student.select`, `student.augment`), where there is little, or where no teacher was trained whose time a search
+    could be measured by.
     """
     recipe, folder, corpus = workshop.recipe, workshop.folder, workshop.corpus
     settings, train = recipe.student, len(corpus["train"])
@@ -66,9 +67,9 @@ def limit(workshop: Workshop) -> None:
 def likely(search: Search) -> list[str]:
     """The rungs that may learn once more, the cheapest first, up to what was found or what looked best.
 
-    A rung may where it would reach the goal if all texts brought it as much as they ever did. Where a share is asked for
-    and was not found, the next larger one comes last, if it was only left out for want of time: it may keep what all
-    before it do not. The teacher itself reads nothing, and is left out.
+    A rung may where it would reach the goal if all texts brought it as much as they ever did. Where a share is asked
+    for and was not found, the next larger one comes last, if it was only left out for want of time: it may keep what
+    all before it do not. The teacher itself reads nothing, and is left out.
     """
     judged = [tried for tried in search.tried if tried.retention is not None]
     found = next(tried for tried in judged if tried.taken)

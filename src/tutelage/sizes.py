@@ -62,7 +62,7 @@ def neighbours(workshop: Workshop, made: Made, climb: Climb | None, search: Sear
         settings, place = ladder.settings_for(rung, made.learned.settings), workshop.folder.sizes / rung.name
         bench = Bench(place / "student", place / "export", f"student, {rung.name}", f"compress, {rung.name}")
         if not workshop.has(settings, rung.shape, bench):
-            told = f"layers: {rung.shape.layers}, feed-forward: {rung.shape.feed_forward}"
+            told = rung.shape.describe()
             workshop.progress.say(f"The student one size {rung.name} ({told})")
         found.append(Neighbour(rung.name, workshop.make(settings, rung.shape, bench)))
     return found

@@ -36,6 +36,9 @@ from tutelage.teacher import signals as recording
 from tutelage.training import supervised
 from tutelage.training.hope import Hope
 
+# Bytes, about, of a bundle's card, limits and labels.
+_PAGES = 20_000
+
 
 class Workshop:
     """Everything that students are made from."""
@@ -291,7 +294,8 @@ class Workshop:
                 folder=bench.export,
                 threads=self.threads,
                 progress=self.progress,
-                most_bytes=None if limit is None else 1e6 * limit,
+                # Beside the graph lie the tokenizer and some pages.
+                most_bytes=None if limit is None else 1e6 * limit - learned.network.tokenizer_bytes - _PAGES,
             )
             kept = self.folder.finish(bench.compressing, name, started=started, **made.as_dict())
         return Made(learned, Graph(**{**kept, "choices": tuple(kept["choices"])}), name)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 import tiny_models
+from tutelage import assistant
 from tutelage.artifacts import convolution
 from tutelage.artifacts.network import Network
 from tutelage.compress import codes, quantize, vocabulary
@@ -159,3 +160,33 @@ def test_without_a_convolution_it_is_refused() -> None:
     given = {"task": "text-classification", "data": {"train": "x.csv"}, "output": "run"}
     with pytest.raises(RecipeError, match="leave out `convolution: none`"):
         load_recipe({**given, "student": {"size": "static", "convolution": "none"}})
+
+
+def test_a_stage_with_nothing_to_learn_is_refused(bert: Path) -> None:
+    teacher = teacher_of(bert)
+    stages = [{"epochs": 1, "prediction": 0.0, "hidden": 1.0}, {"epochs": 1}]
+    for size in ({"size": "static"}, {"layers": 1}):
+        given = StudentRecipe.model_validate({**size, "stages": stages})
+        shape = build.choose(given, teacher.model.config)
+        with pytest.raises(ModelError, match=r"in stage 1 .* nothing would be learned"):
+            matching.check(given, shape, teacher.model)
+        matching.check(given.model_copy(update={"hidden_last": True}), shape, teacher.model)
+
+
+def test_without_a_convolution_there_is_no_such_rung(bert: Path) -> None:
+    teacher = teacher_of(bert)
+    given = StudentRecipe(keep=0.9, rungs=["static"], convolution="none")
+    with pytest.raises(ModelError, match="has no such rung"):
+        ladder.check(given, teacher.model)
+
+
+def test_one_that_reads_tokens_may_stand_above_it(bert: Path) -> None:
+    teacher = teacher_of(bert)
+    given = StudentRecipe.model_validate({"size": "static", "assistant": {"size": None, "layers": 1}})
+    above = assistant.check(given, teacher.model)
+    assert above is not None
+    small = build.choose(given, teacher.model.config)
+    assert above.inner < small.inner  # a thinner layer, but one that reads every token
+    assert "static, convolution of 5, 1 layer x 32" in small.describe()
+    assert small.identity()["static"] == 4
+    assert "static" not in above.identity()

@@ -82,6 +82,11 @@ class Network:
         return int(self.tokenizer.pad_token_id or 0)
 
     @property
+    def tokenizer_bytes(self) -> int:
+        """What its tokenizer takes in a bundle."""
+        return len(self.tokenizer.backend_tokenizer.to_str().encode())
+
+    @property
     def layers(self) -> int:
         """How many there are; 0 where the wide part answers alone."""
         return int(self.model.config.num_hidden_layers)

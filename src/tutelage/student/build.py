@@ -39,9 +39,21 @@ class Shape:
 
     def identity(self) -> dict[str, int]:
         """What names a student of this shape; those without the rarer parts have the names that they always had."""
-        return {
-            name: value for name, value in vars(self).items() if name not in ("averages", "kernel", "static") or value
-        }
+        # Of a static one, how many heads weigh its tokens.
+        rare = {"averages": self.averages, "kernel": self.kernel, "static": self.asking}
+        return {name: rare.get(name, value) for name, value in vars(self).items() if rare.get(name, True)}
+
+    @property
+    def size(self) -> tuple[bool, int]:
+        """Orders students: whether they read tokens or one vector of a text comes before how many weights there are."""
+        return not self.static, self.inner
+
+    def describe(self) -> str:
+        """Its numbers in words."""
+        layers = "1 layer" if self.layers == 1 else f"{self.layers} layers"
+        layers += " and one that averages" if self.averages else ""
+        below = f"{'static, ' if self.static else ''}convolution of {self.kernel}, " if self.kernel else ""
+        return f"{below}{layers} x {self.width}, feed-forward {self.feed_forward}"
 
     @property
     def channels(self) -> int:
@@ -102,10 +114,12 @@ def hears(teacher: Any) -> bool:
 def check_convolution(shape: Shape, teacher: Any) -> None:
     """Raise `ModelError` where a student of a teacher's architecture cannot have the convolution of its shape."""
     if shape.kernel and shape.width == int(teacher.config.hidden_size) and not convolution.fits(teacher):
+        asked = "`student.size: static`" if shape.static else "`student.convolution`"
+        other = "take another `student.size`" if shape.static else "set `student.convolution: none`"
         raise ModelError(
             f"a {teacher.config.model_type} model cannot read embeddings in place of tokens",
-            expected="an encoder of the BERT family for `student.convolution`",
-            cure="set `student.convolution: none`, or choose another `teacher.model`",
+            expected=f"an encoder of the BERT family for {asked}",
+            cure=f"{other}, or choose another `teacher.model`",
         )
 
 

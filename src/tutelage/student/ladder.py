@@ -2,7 +2,7 @@
 
 - `linear`: no layers: the wide part alone. Only where its table is not too large, and `wide` is not off.
 - `static`: the layer of `one`, over one vector of a text: the mean of its embeddings and of what a convolution makes of
-  them. Nothing but look-ups is done for every token.
+  them. No product as wide as the layer is left that is done for every token.
 - `narrow`: 2 layers a third as wide, embeddings projected: the smallest on disk, tried where the size is limited. `one`
   is faster and keeps more.
 - `one`: the teacher's last layer on its embeddings, with a convolution between them. Where the head reads the first
@@ -73,7 +73,7 @@ def rungs(settings: StudentRecipe, teacher: Any) -> list[Rung]:
             continue
         if name == "narrow" and settings.max_mb is None and settings.rungs is None:
             continue
-        if name == "static" and not build.hears(teacher):
+        if name == "static" and not (shape.static and build.hears(teacher)):
             continue
         if name == "linear" and (settings.wide is False or not widen.fits(teacher.vocab_size, teacher.num_labels)):
             continue
@@ -123,7 +123,8 @@ def check(settings: StudentRecipe, teacher: Any) -> None:
         if not found:
             raise ModelError(
                 f"student.rungs: {', '.join(settings.rungs or [])}: this teacher has no such rung",
-                expected="rungs smaller than the teacher; `linear` needs `student.wide` and not too many classes",
+                expected="rungs smaller than the teacher; `linear` needs `student.wide` and not too many classes, "
+                "`static` an encoder of the BERT family and `student.convolution`",
                 cure="leave out `student.rungs`, or add `whole`",
             )
         for rung in found:

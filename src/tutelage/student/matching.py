@@ -12,7 +12,7 @@ from tutelage.artifacts.signals import Channel, Recording
 from tutelage.artifacts.token_states import HIDDEN
 from tutelage.errors import ModelError
 from tutelage.recipe import StudentRecipe
-from tutelage.student import build
+from tutelage.student import build, stages
 from tutelage.student.build import Shape
 
 Pair = tuple[int, int]
@@ -125,6 +125,14 @@ def check(settings: StudentRecipe, shape: Shape, teacher: Any) -> None:
             expected="2 layers or more, or `student.hidden: 0`",
             cure="leave out `student.hidden_last`, or set `student.hidden: 0`",
         )
+    for number, stage in enumerate(stages.of(settings), start=1):
+        if not stage.prediction and not made.of(stage):
+            raise ModelError(
+                f"in stage {number} of `student.stages` nothing would be learned: a single layer's states are not "
+                "matched by default",
+                expected="a term that the student has something to match with",
+                cure="set `student.hidden_last: true`, give the stage `prediction`, or leave it out",
+            )
     if shape.static and (made.by_token or made.attention or made.relations):
         raise ModelError(
             "`student.size: static` reads a text as one vector, and has no tokens whose states could be matched",
