@@ -162,6 +162,20 @@ def test_without_a_convolution_it_is_refused() -> None:
         load_recipe({**given, "student": {"size": "static", "convolution": "none"}})
 
 
+def test_embeddings_are_matched_without_a_convolution_alone(bert: Path) -> None:
+    teacher = teacher_of(bert)
+    asked = StudentRecipe(size=None, layers=1, hidden_embeddings=True)
+    plain = build.choose(asked, teacher.model.config)
+    assert plain.kernel == 0
+    matching.check(asked, plain, teacher.model)
+    for given in (asked.model_copy(update={"convolution": 3}), STATIC.model_copy(update={"hidden_embeddings": True})):
+        with pytest.raises(ModelError, match="which a convolution has changed"):
+            matching.check(given, build.choose(given, teacher.model.config), teacher.model)
+    # In a search single layers match nothing, and keep theirs.
+    rungs = ladder.rungs(StudentRecipe(keep=0.9, hidden_embeddings=True), teacher.model.config)
+    assert next(rung for rung in rungs if rung.name == "one").shape.kernel == 5
+
+
 def test_a_stage_with_nothing_to_learn_is_refused(bert: Path) -> None:
     teacher = teacher_of(bert)
     stages = [{"epochs": 1, "prediction": 0.0, "hidden": 1.0}, {"epochs": 1}]

@@ -88,7 +88,10 @@ def choose(settings: StudentRecipe, teacher: Any) -> Shape:
     The layer of a teacher that reads the mean takes about as long as any other (benchmarks/averaging.py), so where the
     recipe does not count layers, it is one of them; where it does, it comes on top.
     """
-    return with_convolution(_chosen(settings, teacher), settings, teacher)
+    chosen = _chosen(settings, teacher)
+    # What the first layer would then read is not what the teacher's reads.
+    alike = settings.hidden_embeddings and settings.weighs("hidden") and not chosen.static
+    return chosen if alike and settings.convolution == "auto" else with_convolution(chosen, settings, teacher)
 
 
 def with_convolution(shape: Shape, settings: StudentRecipe, teacher: Any) -> Shape:

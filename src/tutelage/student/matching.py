@@ -133,6 +133,13 @@ def check(settings: StudentRecipe, shape: Shape, teacher: Any) -> None:
                 expected="a term that the student has something to match with",
                 cure="set `student.hidden_last: true`, give the stage `prediction`, or leave it out",
             )
+    if shape.kernel and 0 in made.ours:
+        cure = "" if shape.static else "set `student.convolution: none`, or "
+        raise ModelError(
+            "`student.hidden_embeddings: true` matches embeddings, which a convolution has changed before any layer",
+            expected="a student without a convolution, or `hidden_embeddings: false`",
+            cure=f"{cure}leave out `student.hidden_embeddings`",
+        )
     if shape.static and (made.by_token or made.attention or made.relations):
         raise ModelError(
             "`student.size: static` reads a text as one vector, and has no tokens whose states could be matched",
