@@ -11,29 +11,20 @@ import torch
 from torch import nn
 
 import tiny_models
+from tiny_students import TASK, TEXTS, coded, teacher_of
 from tutelage import assistant
 from tutelage.artifacts import convolution
 from tutelage.artifacts.network import Network
-from tutelage.compress import codes, quantize, vocabulary
+from tutelage.compress import quantize, vocabulary
 from tutelage.compress.export import export
 from tutelage.compress.run import outputs
 from tutelage.encoding import Reading
 from tutelage.errors import ModelError, RecipeError
-from tutelage.progress import Silent
 from tutelage.recipe import StudentRecipe
 from tutelage.recipe import load as load_recipe
 from tutelage.student import build, initialise, ladder, matching
-from tutelage.tasks import TextClassification
-from tutelage.teacher import load
 
-TASK = TextClassification(("negative", "positive"))
-TEXTS = [row["text"] for row in tiny_models.reviews()][:40]
 STATIC = StudentRecipe(size="static")
-
-
-def teacher_of(folder: Path) -> Network:
-    torch.manual_seed(0)
-    return load.load(str(folder), TASK, Reading(48))[0]
 
 
 def student(teacher: Network, *, learned: bool = True) -> Network:
@@ -103,16 +94,12 @@ def test_a_folder_keeps_it(bert: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(again.outputs(tokens), made.outputs(tokens), atol=1e-6)
 
 
-@pytest.mark.parametrize("coded", [False, True])
+@pytest.mark.parametrize("in_pieces", [False, True])
 def test_the_graph_answers_like_the_model(
-    bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, coded: bool
+    bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, in_pieces: bool
 ) -> None:
     made = student(teacher_of(bert))
-    if coded:
-        monkeypatch.setattr(codes, "_WHOLE", 50)
-        weight = made.model.get_input_embeddings().weight
-        counts = np.bincount(made.tokenize(TEXTS).flat, minlength=len(weight))
-        made = initialise.code_embeddings(made, codes.of(weight, counts, seed=0, progress=Silent()))
+    made = coded(made, monkeypatch) if in_pieces else made
     assert export(made, tmp_path / "fp32.onnx", texts=TEXTS).difference < 1e-5
     quantize.int8(tmp_path / "fp32.onnx", tmp_path / "int8.onnx")
     for texts in (TEXTS, ["", "a", "a fine film"]):
