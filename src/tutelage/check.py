@@ -146,7 +146,7 @@ def _rungs(recipe: Recipe, corpus: Corpus, teacher: Network) -> forecast.Rungs |
             settings = ladder.settings_for(rung, asked.training())
             student, _ = _student(corpus, teacher, rung.shape, recipe)
             every = matching.plan(settings, rung.shape, full).everywhere
-            seconds[rung.name] = forecast.learning(student, texts, settings, every=every)
+            seconds[rung.name] = ladder.seconds_a_text(student, texts, settings, every=every)
     return (
         forecast.Rungs([seconds[name] for name in seconds if name in first], [*seconds.values()]) if seconds else None
     )

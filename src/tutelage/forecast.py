@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,9 @@ from tutelage.artifacts.corpus import Corpus
 from tutelage.artifacts.network import Network, forward
 from tutelage.artifacts.tokens import Tokens
 from tutelage.progress import Silent
-from tutelage.recipe import Recipe, StudentRecipe
+from tutelage.recipe import Recipe
 from tutelage.recipe_training import TrainingRecipe
-from tutelage.student import build, ladder, matching, stages
+from tutelage.student import build, matching, stages
 from tutelage.student.build import Shape
 from tutelage.teacher import strategies
 from tutelage.training import regular
@@ -31,7 +31,6 @@ from tutelage.training.loop import set_dropout
 from tutelage.training.precision import precision
 
 _TRIED_BATCHES = 3
-_TRIED_TEXTS = 96
 # Exports, answers, speed and memory, in seconds beside what the test rows take; measured on two cores.
 _EVALUATION = 45.0
 # Export, precision and cascade of one more student, in seconds.
@@ -104,17 +103,6 @@ def cost(network: Network, tokens: Tokens, settings: TrainingRecipe) -> Cost:
         training = regular.cost(settings) * _fastest(lambda: learn(kept[0] if kept else some)) / count
     width = int(network.model.config.hidden_size)
     return Cost(training, reading, 4 * network.parameters, 4 * width if kept else 0)
-
-
-def learning(network: Network, texts: Sequence[str], settings: StudentRecipe, *, every: bool) -> float:
-    """Seconds that a student of a search learns from a text, all epochs together, from a few steps.
-
-    With `every`, all positions of the last layer are computed; the network is of no use afterwards.
-    """
-    some = network.tokenize(texts[:: max(len(texts) // _TRIED_TEXTS, 1)])
-    with precision(settings.precision):
-        step = ladder.seconds_to_learn(network, some, batch=settings.batch_size, every=every)
-    return regular.cost(settings) * step * stages.together(settings).epochs
 
 
 def _kept(

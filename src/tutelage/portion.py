@@ -18,16 +18,14 @@ from tutelage.budget import share_in
 from tutelage.evaluate import machine
 from tutelage.recipe import StudentRecipe
 from tutelage.recipe_transfer import SelectRecipe
-from tutelage.student import ladder, stages
+from tutelage.student import ladder
 from tutelage.student.ladder import Rung
-from tutelage.training.precision import precision
 from tutelage.trial import next_best, value
 from tutelage.workshop import Workshop
 
 STAGE = "search texts"
 # Rungs with tokens to read that the time must do for, the cheapest that learn; what is left then is for larger ones.
 _RUNGS = 2
-_TIMED = 160
 # Of the share kept, to one layer that had read hardly any: docs/decisions/0016.
 _BROUGHT = 0.03
 
@@ -130,7 +128,4 @@ def _a_text(workshop: Workshop, rung: Rung) -> float:
     student, settings = beginning.student(rung.shape), ladder.settings_for(rung, recipe.student.training())
     every = workshop.plan(settings, rung.shape).everywhere
     texts = [text for name in ("train", "unlabelled") for text in workshop.corpus[name].texts()]
-    tokens = student.tokenize(texts[:: max(len(texts) // _TIMED, 1)])
-    with precision(settings.precision):
-        step = ladder.seconds_to_learn(student, tokens, batch=settings.batch_size, every=every)
-    return step * stages.together(settings).epochs
+    return ladder.seconds_a_text(student, texts, settings, every=every)

@@ -11,11 +11,12 @@ import pytest
 import tiny_models
 from listener import Listener
 from tiny_recipe import recipe
-from tutelage import forecast, pipeline, portion
+from tutelage import pipeline, portion
 from tutelage.artifacts.corpus import Corpus
 from tutelage.artifacts.measurements import Interval, Search, Tried
 from tutelage.budget import share_in, texts_in
 from tutelage.check import check
+from tutelage.student import ladder
 from tutelage.trial import next_best
 
 TEACHING = 100.0
@@ -177,7 +178,7 @@ def test_check_reckons_what_learning_once_more_takes(given: dict[str, Any], monk
     lines = check(given)
     assert not [line for line in lines if "once more" in line]
     seconds = iter([1.0, 2.0, 4.0])  # of a text, for rung after rung
-    monkeypatch.setattr(forecast, "learning", lambda *_, **__: next(seconds))
+    monkeypatch.setattr(ladder, "seconds_a_text", lambda *_, **__: next(seconds))
     lines = check(given)
     assert [line for line in lines if line.startswith("unlabelled texts: the search has time for about 0 of 40; ")]
     # 400 texts or so: the cheapest alone takes a good seven minutes, all three seven times as long.

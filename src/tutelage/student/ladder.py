@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,11 +27,13 @@ from tutelage.artifacts.network import Network, forward
 from tutelage.artifacts.tokens import Tokens
 from tutelage.errors import ModelError
 from tutelage.recipe import StudentRecipe
-from tutelage.student import build, matching, widen
+from tutelage.student import build, matching, stages, widen
 from tutelage.student.build import NOTHING, Shape
+from tutelage.training import regular
+from tutelage.training.precision import precision
 
 _ROUNDS = 3
-_READ = 128
+_READ, _TIMED = 128, 160
 _SMALL_RATE = 1e-4
 
 
@@ -168,3 +171,14 @@ def seconds_to_learn(network: Network, tokens: Tokens, *, batch: int, every: boo
             optimizer.zero_grad()
             started = started or time.perf_counter()
     return (time.perf_counter() - started) / len(rows)
+
+
+def seconds_a_text(network: Network, texts: Sequence[str], settings: StudentRecipe, *, every: bool) -> float:
+    """Seconds that a student of a search learns from a text, all epochs together, from steps over some of many.
+
+    With `every` as in `seconds_to_learn`; the network is of no use afterwards.
+    """
+    some = network.tokenize(texts[:: max(len(texts) // _TIMED, 1)])
+    with precision(settings.precision):
+        step = seconds_to_learn(network, some, batch=settings.batch_size, every=every)
+    return regular.cost(settings) * step * stages.together(settings).epochs
