@@ -264,11 +264,6 @@ def test_an_unknown_key_is_told_with_the_near_one(value: dict[str, Any], problem
             "teacher: `layers` belongs to `strategy: last-n`; the strategy is head",
         ),
         (recipe(teacher={"layers": 2}), "teacher: `layers` belongs to `strategy: last-n`; the strategy is full"),
-        (
-            recipe(teacher={"strategy": "prompt"}),
-            "teacher.strategy: 'prompt' adds vectors in front of every text, which no plain model folder can hold, and "
-            "the teacher must be one; lora, ia3 and adapter train few weights too and merge without a trace",
-        ),
         (recipe(student={"size": None}), "student: with `size: null`, give at least `layers`"),
         (
             recipe(student={"size": "small", "layers": 2}),

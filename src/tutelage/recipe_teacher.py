@@ -11,7 +11,20 @@ from tutelage.recipe_parts import Count, Name, Part, Positive, Share, Sources, T
 from tutelage.recipe_training import LabelRecipe
 
 StrategyName = Literal[
-    "full", "last-n", "head", "gradual", "bitfit", "lora", "dora", "adalora", "ia3", "adapter", "few-shot", "auto"
+    "full",
+    "last-n",
+    "head",
+    "gradual",
+    "bitfit",
+    "lora",
+    "dora",
+    "adalora",
+    "ia3",
+    "adapter",
+    "prefix",
+    "prompt",
+    "few-shot",
+    "auto",
 ]
 ReadsName = Literal["own", "mean", "auto"]
 ChooseBy = Literal["taught", "loss", "score", "gradients"]
@@ -26,6 +39,8 @@ _RATES: dict[str, float] = {
     "adalora": 1e-3,
     "ia3": 3e-3,
     "adapter": 5e-4,
+    "prefix": 1e-2,
+    "prompt": 3e-2,
     "few-shot": 5e-5,
 }
 # What learns from pairs of texts takes no notice of these, which say how an answer follows from a label.
@@ -40,11 +55,8 @@ _NO_EPOCHS = {
 }
 # Epochs at most for a teacher that is to reach a level.
 _MOST_EPOCHS = 10
-# Strategies known by name that no folder could deliver.
-_NOT_PLAIN = {
-    "prefix": "keys and values in front of every layer",
-    "prompt": "vectors in front of every text",
-}
+IN_FRONT = ("prefix", "prompt")
+"""Strategies that leave vectors in front of every text, which `transformers` does not know."""
 
 
 class FirstRecipe(Part):
@@ -171,16 +183,6 @@ class TeacherRecipe(LabelRecipe):
             return {**value, "learning_rate": _RATES[strategy]}
         return value
 
-    @field_validator("strategy", mode="before")
-    @classmethod
-    def _is_plain(cls, value: Any) -> Any:
-        if isinstance(value, str) and value in _NOT_PLAIN:
-            raise ValueError(
-                f"{value!r} adds {_NOT_PLAIN[value]}, which no plain model folder can hold, and the teacher must be "
-                "one; lora, ia3 and adapter train few weights too and merge without a trace"
-            )
-        return value
-
     @model_validator(mode="after")
     def _learns_after_the_first(self) -> TeacherRecipe:
         if self.first is not None and self.fine_tune is False:
@@ -197,6 +199,15 @@ class TeacherRecipe(LabelRecipe):
     def _changes_what_is_read(self) -> TeacherRecipe:
         if self.reads == "mean" and self.fine_tune is False:
             raise ValueError("`reads: mean` changes what the head learns from, which `fine_tune: false` forbids")
+        return self
+
+    @model_validator(mode="after")
+    def _averages_tokens(self) -> TeacherRecipe:
+        if self.reads == "mean" and self.strategy == "prompt":
+            raise ValueError(
+                "`reads: mean` would average the vectors of `strategy: prompt` with a text's own tokens: leave it out, "
+                "or choose another strategy"
+            )
         return self
 
     @model_validator(mode="after")

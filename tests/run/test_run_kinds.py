@@ -46,6 +46,27 @@ def test_a_teacher_that_learned_in_adapters_teaches_like_any_other(reviews: Path
     assert one["scores"] == pytest.approx(other["scores"], abs=0.02)
 
 
+@pytest.mark.parametrize(
+    ("strategy", "student"),
+    [
+        ("prefix", {"layers": 2, "size": None, "attention": 1.0, "hidden_of": "token"}),
+        ("prompt", {"layers": 2, "size": None, "relations": 1.0}),
+        ("prefix", {"keep": 0.5, "rungs": ["two", "half"]}),
+    ],
+)
+def test_a_teacher_that_reads_vectors_in_front_teaches_like_any_other(
+    strategy: str, student: dict[str, Any], reviews: Path, bert: Path, tmp_path: Path
+) -> None:
+    given = recipe(
+        reviews, bert, tmp_path / "run", teacher={"strategy": strategy}, student={"control": False, **student}
+    )
+    run = pipeline.run(given)
+    assert "20 vectors in front" in run.measurements.models["teacher"].describes
+    assert not hasattr(run.student.model.config, "vectors_in_front")
+    one, other = run.bundle.predict(["a fine film"])[0], run.student.predict(["a fine film"])[0]
+    assert one["scores"] == pytest.approx(other["scores"], abs=0.02)
+
+
 def test_frozen_layers_leave_nothing_behind(reviews: Path, bert: Path, tmp_path: Path) -> None:
     listener, out = Listener(), tmp_path / "run"
     teacher = {"strategy": "last-n", "layers": 1}

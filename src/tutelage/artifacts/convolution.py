@@ -22,16 +22,16 @@ U then is one product of a text, and layers, with one position to attend to, are
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-FILE = "convolution.safetensors"
+from tutelage.artifacts.own_weights import OwnWeights
+
 _NAME = "convolution"
 # Of normalised embeddings, whose numbers are about 1: the sum that gelu sees is then of that size, too.
 _START = 1.0
@@ -111,35 +111,6 @@ def of(model: Any) -> Convolution | None:
     return found if isinstance(found, Convolution) else None
 
 
-def save(model: Any, folder: Path) -> None:
-    """Write the configuration of a model, and its weights, those of its convolution among them."""
-    from safetensors.torch import save_file
-
-    found = of(model)
-    assert found is not None
-    model.config.architectures = [type(model).__name__]
-    model.config.save_pretrained(folder)
-    weights = {name: value.detach().contiguous().clone() for name, value in model.state_dict().items()}
-    save_file(weights, folder / FILE, metadata={"kernel": str(found.kernel), "heads": str(found.heads)})
-
-
-def load(folder: Path, auto: Any) -> Any | None:
-    """What `save` wrote, as a model of an Auto class of `transformers`; None where a folder has no convolution."""
-    import transformers
-    from safetensors import safe_open
-
-    if not (folder / FILE).is_file():
-        return None
-    model = auto.from_config(transformers.AutoConfig.from_pretrained(folder, local_files_only=True)).float()
-    with safe_open(folder / FILE, framework="pt") as file:
-        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        said = file.metadata()
-    width, inner = weights[f"{_NAME}.down"].shape[0], weights[f"{_NAME}.bias"].shape[0]
-    attach(model, Convolution(width, inner, int(said["kernel"]), heads=int(said.get("heads", 0))))
-    model.load_state_dict(weights)
-    return model
-
-
 def fits(model: Any) -> bool:
     """Whether a model answers embeddings as it answers ids: decoders look for the padding among the ids."""
     table, pad = model.get_input_embeddings(), model.config.pad_token_id
@@ -200,3 +171,16 @@ def _moved(values: torch.Tensor, places: int, *, empty: float = 0.0) -> torch.Te
     if places < 0:
         return F.pad(values, (0, 0, -places, 0), value=empty)[:, :places]
     return F.pad(values, (0, 0, 0, places), value=empty)[:, places:]
+
+
+def _told(model: Any) -> dict[str, str] | None:
+    found = of(model)
+    return None if found is None else {"kernel": str(found.kernel), "heads": str(found.heads)}
+
+
+def _rebuild(model: Any, weights: Mapping[str, torch.Tensor], said: Mapping[str, str]) -> None:
+    width, inner = weights[f"{_NAME}.down"].shape[0], weights[f"{_NAME}.bias"].shape[0]
+    attach(model, Convolution(width, inner, int(said["kernel"]), heads=int(said.get("heads", 0))))
+
+
+WEIGHTS = OwnWeights("convolution.safetensors", "a student with a convolution", _told, _rebuild)

@@ -19,6 +19,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrize
 
+from tutelage.artifacts import prefix
+
 _PARTS = ("attention", "intermediate", "output")
 
 
@@ -42,7 +44,8 @@ def only_first_token(model: nn.Module, *, wanted: bool = True) -> Iterator[bool]
 
 def _last_layer(model: nn.Module) -> Any | None:
     layers = [module for module in model.modules() if _is_bert_layer(module)]
-    return layers[-1] if layers else None
+    # A prefix belongs to the attention that would be passed over.
+    return layers[-1] if layers and not prefix.of(layers[-1]) else None
 
 
 def _is_bert_layer(module: nn.Module) -> bool:

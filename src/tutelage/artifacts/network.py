@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tutelage import storage
-from tutelage.artifacts import convolution
+from tutelage.artifacts import convolution, prefix, prompt
 from tutelage.artifacts.batch import Batch, by_length, collate
 from tutelage.artifacts.coded import Codes
+from tutelage.artifacts.in_front import in_front
 from tutelage.artifacts.no_layers import NoLayers
+from tutelage.artifacts.own_weights import OwnWeights
 from tutelage.artifacts.tokens import Tokens, tokenize
 from tutelage.artifacts.wide import Wide
 from tutelage.encoding import Reading
@@ -29,14 +31,17 @@ from tutelage.text import normalise
 
 # Padded tokens in one forward pass without gradients. On CPU a batch that stays in the cache is fastest.
 TOKENS_AT_ONCE = 2048
+_UNKNOWN: tuple[OwnWeights, ...] = (convolution.WEIGHTS, prefix.WEIGHTS, prompt.WEIGHTS)
+"""Parts that `transformers` does not know; a model has one of them at most."""
 
 
 @dataclass(frozen=True)
 class Network:
     """`model` is a plain `transformers` model with the task's head, `tokenizer` a fast tokenizer of `transformers`.
 
-    A student may also have no layers at all (`NoLayers`), or a convolution over its embeddings inside the model. A
-    `wide` part adds its scores to the model's; `codes` say how a graph can hold its embeddings in fewer bytes.
+    A student may also have no layers at all (`NoLayers`), or a convolution over its embeddings inside the model; a
+    teacher may read learned vectors in front of its texts. A `wide` part adds its scores to the model's; `codes` say
+    how a graph can hold its embeddings in fewer bytes.
     """
 
     model: Any
@@ -48,12 +53,13 @@ class Network:
 
     @classmethod
     def load(cls, folder: Path, task: Task, reading: Reading) -> Network:
-        """Load a plain Hugging Face folder, or that of a student without layers or with a convolution."""
+        """Load a plain Hugging Face folder, or what `save` made of another model."""
         import transformers
 
         quiet()
         auto = getattr(transformers, task.auto_model)
-        model: Any = NoLayers.load(folder, task.width) or convolution.load(folder, auto)
+        known = unknown_part(folder)
+        model: Any = known.load(folder, auto) if known else NoLayers.load(folder, task.width)
         if model is None:
             model = auto.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -62,14 +68,12 @@ class Network:
     def save(self, folder: Path) -> None:
         """Write a plain Hugging Face folder that `from_pretrained` loads without this package.
 
-        A wide part and codes stand beside the model in files of their own, which only `load` adds. With a convolution
-        `from_pretrained` finds no weights: the layers alone would answer, and wrongly.
+        A wide part and codes stand beside the model in files of their own, which only `load` adds. Of a model with a
+        part that `transformers` does not know `from_pretrained` finds no weights: see `own_weights`.
         """
         with storage.whole_folder(folder) as partial:
-            if convolution.of(self.model) is None:
+            if not any(part.save(self.model, partial) for part in _UNKNOWN):
                 self.model.save_pretrained(partial)
-            else:
-                convolution.save(self.model, partial)
             self.tokenizer.save_pretrained(partial)
             if self.wide is not None:
                 self.wide.save(partial)
@@ -107,6 +111,7 @@ class Network:
         layers = "1 layer" if config.num_hidden_layers == 1 else f"{config.num_hidden_layers} layers"
         heard = convolution.of(self.model)
         below = f"{'static, ' if heard.heads else ''}convolution of {heard.kernel}, " if heard else ""
+        below += f"{count} vectors in front, " if (count := in_front(config)) else ""
         shape = f"{below}{layers} x {config.hidden_size}"
         shape += " + wide" if self.wide else ""
         coded = ", coded" if self.codes else ""
@@ -159,6 +164,11 @@ class Network:
             with torch.inference_mode():
                 outputs, hidden = self.forward(self.collate(tokens, rows), layers=layers)
             yield rows, outputs.float().cpu().numpy(), hidden.float().cpu().numpy()
+
+
+def unknown_part(folder: Path) -> OwnWeights | None:
+    """Which part that `transformers` does not know the model in a folder has."""
+    return next((part for part in _UNKNOWN if part.there(folder)), None)
 
 
 def forward(model: nn.Module, batch: Batch, *, layers: Sequence[int] = ()) -> tuple[torch.Tensor, torch.Tensor]:

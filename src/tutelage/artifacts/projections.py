@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from tutelage.artifacts import prompt
 from tutelage.errors import ModelError
 
 Projection = Literal["query", "key", "value"]
@@ -59,7 +60,7 @@ def overheard(model: Any, wanted: Iterable[tuple[str, int]]) -> Iterator[dict[tu
     def keep(place: tuple[str, int]) -> Any:
         def hook(module: nn.Module, given: Any, made: torch.Tensor) -> None:
             del module, given
-            heard[place] = made
+            heard[place] = prompt.without(model, made)
 
         return hook
 

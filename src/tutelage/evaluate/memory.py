@@ -8,6 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tutelage.artifacts.network import unknown_part
+
 _TEXTS = 64
 _SECONDS = 300
 
@@ -29,7 +31,8 @@ given = json.load(sys.stdin)
 import torch
 from transformers import AutoModelForSequenceClassification as Model, AutoTokenizer
 torch.set_num_threads(given["threads"])
-tokenizer, model = AutoTokenizer.from_pretrained(given["path"]), Model.from_pretrained(given["path"]).eval()
+LOAD
+tokenizer, model = AutoTokenizer.from_pretrained(given["path"]), load(given["path"]).eval()
 def answer(texts):
     with torch.inference_mode():
         for text in texts:
@@ -37,6 +40,12 @@ def answer(texts):
 answer(given["texts"][:1])
 first = time.perf_counter() - start
 answer(given["texts"])
+"""
+_PLAIN = "load = Model.from_pretrained"
+_WITH_UNKNOWN_PART = """
+from pathlib import Path
+from tutelage.artifacts.network import unknown_part
+load = lambda path: unknown_part(Path(path)).load(Path(path), Model)
 """
 # Linux hands a child its parent's ru_maxrss; only VmHWM (kibibytes) starts anew with the program. macOS has ru_maxrss
 # alone, in bytes.
@@ -65,8 +74,9 @@ def of_bundle(path: Path, texts: list[str], *, threads: int) -> Footprint | None
 
 
 def of_network(path: Path, texts: list[str], *, threads: int, max_tokens: int) -> Footprint | None:
-    """A Hugging Face folder with PyTorch in a clean interpreter."""
-    return _measure(_NETWORK, path, texts, threads=threads, max_tokens=max_tokens)
+    """A network's folder with PyTorch in a clean interpreter."""
+    load = _WITH_UNKNOWN_PART if unknown_part(path) else _PLAIN
+    return _measure(_NETWORK.replace("LOAD", load), path, texts, threads=threads, max_tokens=max_tokens)
 
 
 def _measure(script: str, path: Path, texts: list[str], **settings: int) -> Footprint | None:

@@ -6,7 +6,7 @@ import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tutelage.artifacts import convolution
+from tutelage.artifacts import convolution, prefix
 from tutelage.artifacts.averaging import averages, mark
 from tutelage.errors import ModelError
 from tutelage.recipe import StudentRecipe
@@ -188,6 +188,7 @@ def same_width(teacher: Any, shape: Shape, *, vocabulary: int, positions: int) -
     config = copy.deepcopy(teacher)
     config.num_hidden_layers = shape.layers + shape.averages
     mark(config, shape.averages)
+    prefix.forget(config)
     if hasattr(config, "num_decoder_layers"):
         config.num_decoder_layers = shape.layers
     setattr(config, _feed_forward_name(config), shape.feed_forward)

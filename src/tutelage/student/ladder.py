@@ -9,7 +9,8 @@
   token only, the layer computes nothing else, which makes it faster than narrower students.
 - `two`: the default student, 2 layers with a feed-forward as wide as the layer.
 - `half`: half of the teacher's layers, unchanged.
-- `whole`: the teacher itself, not trained any further; its vocabulary is trimmed and its weights are quantised.
+- `whole`: the teacher itself, not trained any further; its vocabulary is trimmed and its weights are quantised. Not one
+  that reads vectors in front of a text, which a student does not have.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 import torch
 
 from tutelage.artifacts.first_token import only_first_token
+from tutelage.artifacts.in_front import in_front
 from tutelage.artifacts.network import Network, forward
 from tutelage.artifacts.tokens import Tokens
 from tutelage.errors import ModelError
@@ -79,6 +81,8 @@ def rungs(settings: StudentRecipe, teacher: Any) -> list[Rung]:
         if name == "static" and not (shape.static and build.hears(teacher)):
             continue
         if name == "linear" and (settings.wide is False or not widen.fits(teacher.vocab_size, teacher.num_labels)):
+            continue
+        if name == "whole" and in_front(teacher):
             continue
         if name == "whole" or shape.layers < full.layers or shape.width < full.width:
             found[shape] = Rung(name, shape, trains=name not in ("linear", "whole"))

@@ -41,8 +41,8 @@ def fine_tune(
 ) -> History:
     """Fine-tune on the training split by the recipe's strategy, in place; calibrate on validation.
 
-    Afterwards the model is a plain one, whatever was added on the way. A model that is already `fitted` is used as it
-    is, unless `fine_tune: true` says otherwise. `epochs` keep the weights of each, or name the one to leave. What
+    Afterwards what a strategy added is folded into the model, where it can be. A model that is already `fitted` is used
+    as it is, unless `fine_tune: true` says otherwise. `epochs` keep the weights of each, or name the one to leave. What
     became of `until` is told by `training.until.told`.
     """
     if not trains(network, settings, fitted=fitted):

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from tutelage.artifacts import convolution, wide
-from tutelage.artifacts.network import Network, quiet
+from tutelage.artifacts import wide
+from tutelage.artifacts.network import Network, quiet, unknown_part
 from tutelage.encoding import Reading
 from tutelage.errors import ModelError
 from tutelage.tasks import Task
@@ -62,11 +62,11 @@ def load(name: str, task: Task, reading: Reading, *, seed: int = 0, new_head: bo
 
     quiet()
     place, local = locate(name)
-    if local and (Path(place) / convolution.FILE).is_file():
+    if local and (part := unknown_part(Path(place))):
         raise ModelError(
-            f"{name} is a student with a convolution, without which its layers say something else",
+            f"{name} is {part.what}, without which its layers say something else",
             expected="a model that `transformers` loads whole",
-            cure="take the student's teacher",
+            cure="take the model that it was made from",
         )
     if local and (Path(place) / wide.FILE).is_file():
         raise ModelError(

@@ -28,11 +28,13 @@ from tutelage.teacher.strategies import (
     last_n,
     lora,
     mean_layer,
+    prefix,
+    prompt,
 )
 from tutelage.teacher.strategies.base import Plan, Prepared, Strategy
 
 _MEAN = "One more layer, which does not learn, gives the head the mean of all tokens."
-_MODULES = (full, last_n, head, gradual, bitfit, lora, dora, adalora, ia3, adapter, few_shot)
+_MODULES = (full, last_n, head, gradual, bitfit, lora, dora, adalora, ia3, adapter, prefix, prompt, few_shot)
 STRATEGIES: dict[str, Strategy] = {module.STRATEGY.name: module.STRATEGY for module in _MODULES}
 
 
@@ -40,7 +42,9 @@ STRATEGIES: dict[str, Strategy] = {module.STRATEGY.name: module.STRATEGY for mod
 def applied(
     network: Network, settings: TeacherRecipe, *, targets: NDArray[np.float64], seed: int, fitted: bool = False
 ) -> Iterator[Prepared]:
-    """Within the context the network's model learns as its strategy says; afterwards it is a plain model again.
+    """Within the context the network's model learns as its strategy says; afterwards what was added is folded in.
+
+    Only vectors in front of a text stay (`prefix`, `prompt`): no plain model says the same.
 
     `targets` (N,) are those of the training texts, `fitted` says whether the head was trained before. Raises
     `ModelError` when the model cannot take the strategy, `DataError` when the texts cannot.

@@ -46,7 +46,7 @@ class Prepared:
 
     regime: Regime = field(default_factory=Regime)
     merge: Callable[[], None] = lambda: None
-    """Make the model a plain one again that says the same; in place."""
+    """Fold what was added into the model, which says the same then; in place."""
     note: str = ""
     """What else there is to say of it, one sentence."""
 
@@ -102,7 +102,7 @@ class Strategy:
     source: str
     """The paper, or nothing."""
     merges: str
-    """What becomes of added weights; empty where none are added."""
+    """What becomes of added weights; empty where none are added, or they stay."""
     obstacle: Callable[[Any], str]
     """Why a model cannot take it, as a phrase; empty when it can."""
     prepare: Callable[[Any, Plan], Prepared]
