@@ -220,8 +220,9 @@ def main() -> None:
         f"Pre-training on one's own text: {given.labels}, {given.objective}",
         f"python benchmarks/pretrain.py --minutes {given.minutes:g} --objective {given.objective} --labels "
         f"{given.labels} --layers {given.layers} --width {given.width} --vocabulary {given.vocabulary} --rate "
-        f"{given.rate:g} --rows {' '.join(map(str, given.rows))} --epochs {given.epochs} --rates "
-        f"{' '.join(f'{rate:g}' for rate in given.rates)} --seeds {' '.join(map(str, given.seeds))}",
+        f"{given.rate:g} --batch-tokens {given.batch_tokens} --rows {' '.join(map(str, given.rows))} "
+        f"--epochs {given.epochs} --rates {' '.join(f'{rate:g}' for rate in given.rates)} "
+        f"--seeds {' '.join(map(str, given.seeds))}",
         [
             f"{kind} of {given.layers} x {given.width}, {made.results['vocabulary']:,} tokens, pre-trained for "
             f"{given.minutes:g} minutes with {torch.get_num_threads()} thread(s) on",

@@ -62,7 +62,7 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
                 targets = corpus["train"].targets
                 settings, choice = strategies.settled(teacher, settings, targets, free=free, fitted=fitted)
                 # Students are made from the layers that it will have.
-                strategies.average(teacher.model, settings, fitted=fitted)
+                strategies.expect(teacher.model, settings, fitted=fitted)
             refuse.impossible(recipe, teacher, corpus)
         recipe = recipe.model_copy(update={"teacher": settings})
         with shown.bar("Trying a few steps", 2) as bar:

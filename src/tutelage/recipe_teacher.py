@@ -55,8 +55,6 @@ _NO_EPOCHS = {
 }
 # Epochs at most for a teacher that is to reach a level.
 _MOST_EPOCHS = 10
-IN_FRONT = ("prefix", "prompt")
-"""Strategies that leave vectors in front of every text, which `transformers` does not know."""
 
 
 class FirstRecipe(Part):

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tutelage import recipe_transfer
-from tutelage.recipe_teacher import IN_FRONT
 
 if TYPE_CHECKING:
     from tutelage.recipe import Recipe
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
 
 def misfits(recipe: Recipe) -> list[str]:
     """What is wrong between parts that are sound by themselves; empty where nothing is."""
-    parts = (_reading, _hearing, _levels, _without_labels, _as_it_is)
-    return [problem for part in parts for problem in part(recipe)]
+    return [*_reading(recipe), *_hearing(recipe), *_levels(recipe), *_without_labels(recipe)]
 
 
 def _reading(recipe: Recipe) -> Iterator[str]:
@@ -80,14 +78,4 @@ def _without_labels(recipe: Recipe) -> Iterator[str]:
         yield (
             "a goal (keep, max_latency_ms, max_mb) is judged on rows of train, which have no labels with "
             "`teacher.zero_shot`: give the student a size or shape"
-        )
-
-
-def _as_it_is(recipe: Recipe) -> Iterator[str]:
-    """Of a teacher that is to be its own student: it must be a plain model."""
-    strategy = recipe.teacher.strategy
-    if strategy in IN_FRONT and "whole" in (recipe.student.rungs or ()):
-        yield (
-            f"`student.rungs: whole` is the teacher itself, made small, and one of `strategy: {strategy}` reads "
-            "vectors that a student does not have: leave out `whole`, or choose another strategy"
         )

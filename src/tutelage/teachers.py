@@ -174,7 +174,7 @@ class School:
             strategies.refuse_impossible(network.model, settings)
             # Students are made from the layers that it will have.
             kept = fitted if self._first is None else self._first.same
-            strategies.average(network.model, settings, fitted=kept)
+            strategies.expect(network.model, settings, fitted=kept)
         self.check(network)
         return network, fitted
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
+import json
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +32,7 @@ from tutelage.progress import Silent
 from tutelage.recipe import StudentRecipe
 from tutelage.recipe import load as load_recipe
 from tutelage.recipe_teacher import TeacherRecipe
-from tutelage.student import build, initialise, ladder
+from tutelage.student import build, growth, initialise, ladder
 from tutelage.tasks import TextClassification
 from tutelage.teacher import fine_tune, load, strategies
 from tutelage.teacher.strategies import STRATEGIES
@@ -107,7 +110,7 @@ def test_it_reloads_and_exports_and_is_blind_to_padding(name: str, kind: str, tm
     said.save(tmp_path / "teacher")
     again = Network.load(tmp_path / "teacher", TASK, Reading(32))
     np.testing.assert_array_equal(again.outputs(tokens), together)
-    assert f"{STRATEGIES[name].prepare.__globals__['VECTORS']} vectors in front" in again.describe("fp32")
+    assert f"{STRATEGIES[name].in_front} vectors in front" in again.describe("fp32")
     assert export(again, tmp_path / "teacher.onnx", texts=texts).difference < 1e-4
 
 
@@ -222,18 +225,57 @@ def test_an_architecture_that_cannot_is_told_before_anything_changes(name: str, 
     assert given.model.config._attn_implementation == before
 
 
-@pytest.mark.parametrize(
-    ("teacher", "student", "why"),
-    [
-        ({"strategy": "prompt", "reads": "mean"}, {}, "`reads: mean` would average the vectors of `strategy: prompt`"),
-        ({"strategy": "prefix"}, {"keep": 0.9, "rungs": ["one", "whole"]}, "`student.rungs: whole` is the teacher its"),
-    ],
-)
-def test_recipes_that_cannot_be(teacher: dict[str, Any], student: dict[str, Any], why: str) -> None:
+def test_a_prompt_is_not_averaged(bert: Path, tmp_path: Path) -> None:
+    """Neither where the recipe asks for it, nor where the model does it already."""
     recipe = {"task": "text-classification", "data": {"train": "a.csv"}, "output": "runs/a"}
-    with pytest.raises(RecipeError) as caught:
-        load_recipe({**recipe, "teacher": teacher, "student": student})
-    assert why in str(caught.value)
+    with pytest.raises(RecipeError, match="`reads: mean` would average the vectors of `strategy: prompt`"):
+        load_recipe({**recipe, "teacher": {"strategy": "prompt", "reads": "mean"}})
+    given = network(bert)
+    with strategies.applied(given, TeacherRecipe(reads="mean"), targets=TARGETS, seed=0):
+        pass
+    with pytest.raises(ModelError, match="last layer would average the vectors"):
+        strategies.refuse_impossible(given.model, TeacherRecipe(strategy="prompt"))
+
+
+@pytest.mark.parametrize("settings", [{"rungs": ["one", "whole"]}, {"wide": False}])
+def test_who_cannot_be_its_own_student_is_told_before_training(settings: dict[str, Any], tmp_path: Path) -> None:
+    """One of its rungs is the teacher itself, or nothing else is left of a teacher of one layer."""
+    given = network(tiny_models.write_bert(tmp_path, layers=1 if "wide" in settings else 2))
+    asked = StudentRecipe.model_validate({"keep": 0.9, **settings})
+    if "wide" in settings:
+        asked = asked.model_copy(update={"rungs": ["two", "half", "whole"]})
+    ladder.check(asked, given.model)
+    strategies.expect(given.model, TeacherRecipe(strategy="prefix"))
+    with pytest.raises(ModelError, match=r"reads vectors in front of every text.*\n.*without `whole`"):
+        ladder.check(asked, given.model)
+
+
+def test_the_probe_of_attention_keeps_no_model_alive(bert: Path) -> None:
+    given = network(bert)
+    assert prefix.places(given.model)
+    alive = weakref.ref(given.model)
+    del given
+    gc.collect()
+    assert alive() is None
+
+
+def test_students_of_a_prefix_over_an_averaging_layer_grow_by_copies(bert: Path) -> None:
+    given = prepared(network(bert), "prefix", reads="mean")
+    settings = StudentRecipe.model_validate({"size": None, "layers": 2, "growth": {"new": "copy"}})
+    growth.check(settings, build.choose(settings, given.model.config), given.model)
+
+
+def test_a_prompt_takes_no_positions_and_needs_no_mask(tmp_path: Path) -> None:
+    folder = tiny_models.write_bert(tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    given = network(folder)
+    # Fewer positions than vectors.
+    given.model.base_model.embeddings.position_embeddings = torch.nn.Embedding(16, config["hidden_size"])
+    prepared(given, "prompt")
+    ids = torch.arange(5, 13).unsqueeze(0)
+    with torch.inference_mode():
+        said = [given.model(input_ids=ids, **more).logits for more in ({}, {"attention_mask": torch.ones_like(ids)})]
+    torch.testing.assert_close(*said)
 
 
 @BOTH

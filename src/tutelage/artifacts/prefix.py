@@ -12,7 +12,7 @@ meet keys, and nothing else of a model changes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -71,6 +71,8 @@ def places(model: Any) -> dict[str, tuple[int, int]]:
         return {}
     finally:
         model.set_attn_implementation(before)
+        # What `transformers` has been told of, it keeps: it must not keep the model.
+        names.clear()
     return found
 
 
@@ -87,6 +89,11 @@ def of(model: Any) -> dict[str, Prefix]:
     return {
         name.removesuffix(f".{_NAME}"): module for name, module in model.named_modules() if isinstance(module, Prefix)
     }
+
+
+def without(weights: Iterable[str]) -> set[str]:
+    """Names of weights but those of prefixes."""
+    return {name for name in weights if f".{_NAME}." not in name}
 
 
 def forget(config: Any) -> None:

@@ -3,7 +3,7 @@
     [CLS] w_1 w_2 ... [SEP]  ->  [CLS] p_1 ... p_k w_1 w_2 ... [SEP]
 
 They are put among the embeddings (Lester et al. 2021, arXiv 2104.08691, in front of a text; here behind the token that
-the head of the BERT family reads). Positions have been added by then, so that tokens keep theirs and the vectors have
+the head of the BERT family reads). Positions have been added by then, so that tokens keep theirs and the vectors take
 none; what layers make of them is taken out again, and a text has as many states as before.
 """
 
@@ -63,7 +63,9 @@ def attach(model: Any, prompt: Prompt) -> None:
 
 def of(model: Any) -> Prompt | None:
     """What was attached."""
-    found = getattr(getattr(model.base_model, "embeddings", None), _NAME, None)
+    # A student without layers has no base.
+    base = getattr(model, "base_model", None)
+    found = getattr(getattr(base, "embeddings", None), _NAME, None)
     return found if isinstance(found, Prompt) else None
 
 
@@ -80,7 +82,8 @@ def _put(embeddings: Any, _: Any, embedded: torch.Tensor) -> torch.Tensor:
 
 
 def _mask(base: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    return args, {**kwargs, "attention_mask": base.embeddings.prompt.seen(kwargs["attention_mask"])}
+    mask = kwargs.get("attention_mask")
+    return args, kwargs if mask is None else {**kwargs, "attention_mask": base.embeddings.prompt.seen(mask)}
 
 
 def _take_out(base: Any, _: Any, result: Any) -> Any:

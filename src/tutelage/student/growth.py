@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from tutelage.artifacts import prefix
 from tutelage.artifacts.averaging import averages
 from tutelage.errors import ModelError
 from tutelage.recipe import StudentRecipe
@@ -102,7 +103,8 @@ def check(settings: StudentRecipe, shape: Shape, teacher: Any) -> None:
     if shape.width < build.shape_of(teacher.config).width:
         return  # such a student is a BERT
     _, _, whole = _stack(teacher)
-    if growth.new == "copy" and any(layer.state_dict().keys() != whole[0].state_dict().keys() for layer in whole):
+    kinds = {frozenset(prefix.without(layer.state_dict())) for layer in whole}
+    if growth.new == "copy" and len(kinds) > 1:
         raise ModelError(
             f"the layers of {type(teacher).__name__} are not all alike, so that none can be a copy of another",
             expected="layers with the same weights",

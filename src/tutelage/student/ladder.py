@@ -127,6 +127,13 @@ def check(settings: StudentRecipe, teacher: Any) -> None:
     """Raise `ModelError` when a student that a search may try cannot follow this model as the recipe asks."""
     if settings.searches:
         found = rungs(settings, teacher.config)
+        if in_front(teacher.config) and (not found or "whole" in (settings.rungs or ())):
+            raise ModelError(
+                "this teacher reads vectors in front of every text, which a student does not have, so that it cannot "
+                "be its own student" + ("" if found else ", and no other is smaller"),
+                expected="rungs smaller than the teacher, without `whole`",
+                cure="change `student.rungs`, or take a `teacher.strategy` other than prefix and prompt",
+            )
         if not found:
             raise ModelError(
                 f"student.rungs: {', '.join(settings.rungs or [])}: this teacher has no such rung",

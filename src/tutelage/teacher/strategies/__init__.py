@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tutelage.artifacts.in_front import mark
 from tutelage.artifacts.network import Network
 from tutelage.errors import ModelError, RecipeError
 from tutelage.recipe_teacher import TeacherRecipe
@@ -62,6 +63,16 @@ def applied(
     prepared.merge()
     for parameter in model.parameters():
         parameter.requires_grad_(True)
+
+
+def expect(model: Any, settings: TeacherRecipe, *, fitted: bool = False) -> None:
+    """Let a model that is to learn show beforehand, in place, what students will find of it.
+
+    That is the layer through which its head reads the mean, and how many vectors it will read in front of a text.
+    """
+    average(model, settings, fitted=fitted)
+    if settings.strategy in STRATEGIES:
+        mark(model.config, STRATEGIES[settings.strategy].in_front)
 
 
 def average(model: Any, settings: TeacherRecipe, *, fitted: bool = False) -> bool:

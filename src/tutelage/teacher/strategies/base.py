@@ -114,5 +114,7 @@ class Strategy:
     """Texts that are read in an epoch, of (training texts, batch size)."""
     averages: bool = False
     """It does far better with the mean of all tokens, where the model can have that and its head is new."""
+    in_front: int = 0
+    """How many vectors a model reads in front of a text afterwards, which students do not."""
     only_classes: bool = False
     """It needs texts to be alike or not, which numbers do not say."""

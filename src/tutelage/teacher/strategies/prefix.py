@@ -33,9 +33,10 @@ STRATEGY = Strategy(
     name="prefix",
     title="Prefix tuning",
     trains=f"{VECTORS} keys and values in front of those of every layer, and the head",
-    reason="It leaves every weight of the model as it is: where one model in memory is to serve many tasks.",
+    reason="It changes no weight of the layers; with about as many weights, `lora` learned more here.",
     source="arXiv 2101.00190",
     merges="",
     obstacle=_obstacle,
     prepare=_prepare,
+    in_front=VECTORS,
 )
