@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from tutelage.artifacts.attention import register
 from tutelage.artifacts.in_front import mark
 from tutelage.artifacts.own_weights import OwnWeights
 
@@ -45,9 +46,7 @@ def places(model: Any) -> dict[str, tuple[int, int]]:
     Empty where an architecture's attention cannot be exchanged, and for encoder-decoders, whose layers attend to two
     texts.
     """
-    from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
-    from transformers.masking_utils import sdpa_mask
 
     if model.config.is_encoder_decoder:
         return {}
@@ -58,13 +57,11 @@ def places(model: Any) -> dict[str, tuple[int, int]]:
         found[names[module]] = key.shape[1], key.shape[3]
         return sdpa_attention_forward(module, query, key, value, *rest, **more)
 
-    listener, before = f"{ATTENTION}_listens", model.config._attn_implementation
-    AttentionInterface.register(listener, listen)
-    AttentionMaskInterface.register(listener, sdpa_mask)
+    before = model.config._attn_implementation
     ids = torch.arange(min(_SHORT, int(model.config.vocab_size)), device=model.device).unsqueeze(0)
     model.eval()
     try:
-        model.set_attn_implementation(listener)
+        model.set_attn_implementation(register(f"{ATTENTION}_listens", listen))
         with torch.no_grad():
             model(input_ids=ids, attention_mask=torch.ones_like(ids))
     except (TypeError, ValueError):
@@ -80,7 +77,7 @@ def attach(model: Any, prefixes: Mapping[str, Prefix]) -> None:
     """Put prefixes into attention modules, by their names; the model reads them from now on."""
     for name, prefix in prefixes.items():
         model.get_submodule(name).add_module(_NAME, prefix)
-    model.set_attn_implementation(_register())
+    model.set_attn_implementation(register(ATTENTION, _attend))
     mark(model.config, next(iter(prefixes.values())).keys.shape[1])
 
 
@@ -101,15 +98,6 @@ def forget(config: Any) -> None:
     mark(config, 0)
     if config._attn_implementation == ATTENTION:
         config._attn_implementation = _USUAL
-
-
-def _register() -> str:
-    from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import sdpa_mask
-
-    AttentionInterface.register(ATTENTION, _attend)
-    AttentionMaskInterface.register(ATTENTION, sdpa_mask)
-    return ATTENTION
 
 
 def _attend(

@@ -11,17 +11,14 @@ from typing import Any
 
 import torch
 
+from tutelage.artifacts.attention import register
+
 NAME = "tutelage_graph"
 
 
-def register() -> str:
-    """Make it known to `transformers`, and return the name for `set_attn_implementation`."""
-    from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import sdpa_mask
-
-    AttentionInterface.register(NAME, _attention)
-    AttentionMaskInterface.register(NAME, sdpa_mask)
-    return NAME
+def operator() -> str:
+    """The name by which a model takes it: see `set_attn_implementation`."""
+    return register(NAME, _attention)
 
 
 def _attention(

@@ -21,7 +21,7 @@ from tutelage.artifacts.convolution import looked_up
 from tutelage.artifacts.first_token import only_first_token
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.no_layers import NoLayers
-from tutelage.compress.attention import register as attention_operator
+from tutelage.compress.attention import operator as attention_operator
 from tutelage.compress.run import outputs
 from tutelage.errors import TutelageError
 
