@@ -51,7 +51,7 @@ def test_a_teacher_that_learned_in_adapters_teaches_like_any_other(reviews: Path
     [
         ("prefix", {"layers": 2, "size": None, "attention": 1.0, "hidden_of": "token"}),
         ("prompt", {"layers": 2, "size": None, "relations": 1.0}),
-        ("prefix", {"keep": 0.9}),
+        ("prefix", {"keep": 0.9, "rungs": ["linear", "two"]}),
     ],
 )
 def test_a_teacher_that_reads_vectors_in_front_teaches_like_any_other(
