@@ -2,9 +2,8 @@
 
 Seven teachers of one domain: fine-tuned on few rows or all, for one epoch or too many, the head alone, on labels of
 which some are wrong, and on another domain. Each teaches three students. Beside what `teacher.models` goes by stands
-what else could tell: the teacher's own loss and score, and how far apart the gradients are of each student that has not
-learned yet (docs/decisions/0018). `--keep FILE` remembers what was measured; of records from before there were
-gradients, the students are taken and the teachers made again.
+what else could tell: the teacher's own loss and score, short trials of each student (`pilots`), and how far apart the
+gradients are of each student that has not learned yet (docs/decisions/0018). `--keep FILE` remembers what was measured.
 
 python benchmarks/teachers.py [--domains amazon movie] [--seeds 0] [--rows 1500] [--kinds 7] [--keep FILE]
 """
@@ -27,11 +26,13 @@ from scipy.stats import spearmanr
 import balance as grid
 import ledger
 from kept import Kept
-from tutelage import candidates
+from tutelage import candidates, pilots
 from tutelage.candidates import Candidate
 from tutelage.console import Terminal
 from tutelage.data import vader
+from tutelage.pilots import Trials
 from tutelage.progress import Silent
+from tutelage.recipe import StudentRecipe
 from tutelage.recipe_teacher import ChooseBy
 from tutelage.student import distil, gradients
 from tutelage.student.build import Shape
@@ -43,11 +44,14 @@ MEASURES = {
     "taught": "loss of a linear model that it taught",
     "own": "its own loss, calibrated",
     "score": "its accuracy",
+    "pilot": "trials of the student: its loss after the last that its teacher was given",
+    "first": "trials of the student: its loss after the first, which all were given",
     "grace": "gradients of the student: GRACE",
     "variance": "gradients of the student: the variance in it",
     "norm": "gradients of the student: their norm alone",
 }
-OF_STUDENTS = ("grace", "variance", "norm")
+GRADIENTS = ("grace", "variance", "norm")
+OF_STUDENTS = (*GRADIENTS, "pilot", "first")
 
 
 @dataclass(frozen=True)
@@ -88,13 +92,12 @@ def main() -> None:
         for domain in given.domains:
             for kind in kinds:
                 key = f"{domain} {kind.name} {seed} {given.rows}"
-                record = found.get(key, {})
-                if "gradients" in record:
+                if key in found:
                     continue
                 terminal.say(key)
                 with made(domain, kind, seed, given.rows, terminal) as workshop:
-                    students = record.get("students") or reached(workshop)
-                    found.add(key, {**known(workshop, kind), "students": students, "gradients": spreads(workshop)})
+                    record = {"students": reached(workshop), "gradients": spreads(workshop)}
+                    found.add(key, {**known(workshop, kind), **record, "pilots": tried(workshop, len(kinds))})
     cells = {
         (domain, seed): [found[f"{domain} {kind.name} {seed} {given.rows}"] for kind in kinds]
         for seed in given.seeds
@@ -164,11 +167,42 @@ def spreads(workshop: Workshop) -> dict[str, Any]:
     return found
 
 
+def tried(workshop: Workshop, teachers: int) -> dict[str, Any]:
+    """The validation losses of each student after as many texts as any round of trials has, and the seconds of all."""
+    found: dict[str, Any] = {}
+    for student, shape in SHAPES.items():
+        began = time.monotonic()
+        plain = {"layers": shape.layers, "width": shape.width, "heads": shape.heads, "feed_forward": shape.feed_forward}
+        asked = StudentRecipe(**plain, size=None, convolution="none", wide=False, hidden=hidden(student))
+        recipe = workshop.recipe.model_copy(update={"student": asked})
+        trials = Trials(recipe, workshop.folder, workshop.corpus)
+        losses = {
+            str(read): trials.loss(0, workshop.teacher, read).tolist()
+            for _, read in pilots.rounds(teachers, trials.texts)
+        }
+        found[student] = {"losses": losses, "texts": trials.texts, "seconds": time.monotonic() - began}
+    return found
+
+
+def trials_of(records: Sequence[dict[str, Any]], student: str) -> list[pilots.Pilot]:
+    """The trials that several teachers would have been given, from losses that all of them have."""
+
+    def trial(number: int, read: int) -> np.ndarray:
+        return np.array(records[number]["pilots"][student]["losses"][str(read)])
+
+    return pilots.halve(len(records), records[0]["pilots"][student]["texts"], trial)
+
+
+def hidden(student: str) -> float:
+    """How much of a student's loss is that of its layers."""
+    return StudentRecipe().hidden if student == "two" else 0.0
+
+
 def reached(workshop: Workshop) -> dict[str, float]:
     """The accuracy of every student of a teacher."""
     found = {}
     for student, shape in SHAPES.items():
-        settings = workshop.recipe.student.model_copy(update={} if student == "two" else {"hidden": 0.0})
+        settings = workshop.recipe.student.model_copy(update={"hidden": hidden(student)})
         plan = workshop.plan(settings, shape)
         told = workshop.signals(workshop.recording([plan]))
         network = workshop.beginning.student(shape)
@@ -187,6 +221,17 @@ def reached(workshop: Workshop) -> dict[str, float]:
     return found
 
 
+def of_student(records: list[dict[str, Any]], student: str) -> list[dict[str, float]]:
+    """What looked at a student tells of each teacher, the less the better."""
+    found = []
+    for record, trial in zip(records, trials_of(records, student), strict=True):
+        first = next(iter(record["pilots"][student]["losses"].values()))
+        # Who was left out earlier comes behind all that went on; a loss is far below a hundred.
+        last = float(trial.loss.mean()) + 100.0 / trial.texts
+        found.append({**record["gradients"][student], "pilot": last, "first": float(np.mean(first))})
+    return found
+
+
 def regret(records: list[dict[str, Any]], student: str, by: ChooseBy) -> float:
     """Points of accuracy that choosing among teachers in some way costs a student."""
     several = [
@@ -195,9 +240,10 @@ def regret(records: list[dict[str, Any]], student: str, by: ChooseBy) -> float:
             np.array(record["rows"]["loss"]),
             record["score"],
             np.array(record["rows"]["taught"]),
-            Spread(*(record["gradients"][student][figure] for figure in OF_STUDENTS)),
+            Spread(*(record["gradients"][student][figure] for figure in GRADIENTS)),
+            trial,
         )
-        for number, record in enumerate(records)
+        for number, (record, trial) in enumerate(zip(records, trials_of(records, student), strict=True))
     ]
     taken, _ = candidates.choose(several, grid.TASK.headline, by)
     reached = [record["students"][student] for record in records]
@@ -222,7 +268,8 @@ def taught(kind: Kind, domain: str, train: list[vader.Rating], seed: int, termin
 
 def table(cells: dict[tuple[str, int], list[dict[str, Any]]], rows: int, kinds: Sequence[Kind]) -> list[str]:
     """What each teacher is and teaches, and how well each measure ranks them."""
-    lines, correlations, seconds = [], {measure: [] for measure in MEASURES}, []
+    lines, correlations = [], {measure: [] for measure in MEASURES}
+    seconds: dict[str, list[float]] = {"gradients": [], "pilots": []}
     regrets: dict[ChooseBy, list[float]] = {by: [] for by in get_args(ChooseBy)}
     for (domain, seed), records in cells.items():
         for kind, record in zip(kinds, records, strict=True):
@@ -232,11 +279,12 @@ def table(cells: dict[tuple[str, int], list[dict[str, Any]]], rows: int, kinds: 
                 f"| {domain} | {seed} | {kind.name} | {100 * record['test']:.1f} | {record['taught']:.4f} | "
                 f"{record['own']:.4f} | {100 * record['score']:.1f} | {graces} | {students} |"
             )
-            seconds += [record["gradients"][student]["seconds"] for student in SHAPES]
+            for figure, values in seconds.items():
+                values += [record[figure][student]["seconds"] for student in SHAPES]
         for measure, values in correlations.items():
             sign = 1 if measure == "score" else -1
             for student in SHAPES:
-                known = [record["gradients"][student] if measure in OF_STUDENTS else record for record in records]
+                known = of_student(records, student) if measure in OF_STUDENTS else records
                 told = [sign * one[measure] for one in known]
                 values.append(spearmanr(told, [record["students"][student] for record in records]).statistic)
         for by, points in regrets.items():
@@ -262,11 +310,14 @@ def table(cells: dict[tuple[str, int], list[dict[str, Any]]], rows: int, kinds: 
         "",
         "Points of accuracy that the student of the best teacher has over that of the teacher that would be taken,",
         "mean and most over data, seeds and students, by what `choose_by` says (`gradients`: the least GRACE among",
-        "those whose own loss is not surely higher than the least):",
+        "those whose own loss is not surely higher than the least; `pilots`: the least loss of the last round):",
         "",
         *(f"- {by}: {np.mean(points):.1f} (at most {max(points):.1f})" for by, points in regrets.items()),
         "",
-        f"Gradients of a student took {np.mean(seconds):.1f} s ({min(seconds):.1f} to {max(seconds):.1f}).",
+        *(
+            f"{title} of a student took {np.mean(values):.1f} s a teacher ({min(values):.1f} to {max(values):.1f})."
+            for title, values in (("Gradients", seconds["gradients"]), ("All trials", seconds["pilots"]))
+        ),
     ]
 
 

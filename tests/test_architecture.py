@@ -61,6 +61,7 @@ COMPOSERS = {
         "refuse",
         "teachers",
         "candidates",
+        "pilots",
         "voices",
         "assistant",
         "first_task",

@@ -1,9 +1,10 @@
-"""Which of several teachers is taken: what each is worth to a student is judged without training any.
+"""Which of several teachers is taken: what each is worth to a student is judged before it has one.
 
 The best model is not always the best teacher (a 3-layer student learned more from a weaker one, arXiv 2012.06048).
 Each candidate teaches a linear model, which takes seconds; unless the recipe says otherwise, the one whose lesson
-leaves the lowest validation loss is taken. Its own loss and score are shown beside it. How far apart the gradients of
-the student are under each is found only where that decides: it takes seconds and ranks worse (docs/decisions/0018).
+leaves the lowest validation loss is taken. Its own loss and score are shown beside it. Two things are found only where
+they decide: short trials of the student, which take as long as they are (`pilots.py`), and how far apart its gradients
+are under each, which rank worse (docs/decisions/0018).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tutelage.artifacts.network import Network
 from tutelage.artifacts.signals import Recording
 from tutelage.beginning import Beginning
 from tutelage.folder import RunFolder
+from tutelage.pilots import Pilot
 from tutelage.progress import Silent
 from tutelage.recipe import Recipe, StudentRecipe
 from tutelage.recipe_teacher import ChooseBy
@@ -35,7 +37,10 @@ _WHY: dict[ChooseBy, str] = {
     "loss": "validation loss of each",
     "score": "score of each on validation",
     "gradients": "GRACE of the student’s gradients before it learned, among those whose own loss is not surely higher",
+    "pilots": "validation loss of the student after a trial of one epoch, the better half going on to twice the texts",
 }
+# What looks at the student that the recipe would make.
+_OF_STUDENTS: tuple[ChooseBy, ...] = ("gradients", "pilots")
 _ERRORS = 2.0  # standard errors by which a loss is surely higher
 _ALONE = "there is no other; validation loss"
 _TOGETHER = "students hear all; its layers, and what is kept, are those of the one with the least validation loss"
@@ -54,6 +59,8 @@ class Candidate:
     """Label losses of a linear model that it taught (N,); None where it taught none."""
     gradients: Spread | None = None
     """How far apart the student's are under it; None where that was not asked."""
+    pilot: Pilot | None = None
+    """The last trial of the student under it; None where that was not asked."""
 
     def figures(self) -> dict[ChooseBy, float]:
         """What is known of it, by what the recipe calls it."""
@@ -62,7 +69,14 @@ class Candidate:
             found["taught"] = float(self.taught.mean())
         if self.gradients is not None:
             found["gradients"] = self.gradients.grace
+        if self.pilot is not None:
+            found["pilots"] = float(self.pilot.loss.mean())
         return found
+
+    def losses(self, by: ChooseBy) -> Array | None:
+        """The losses (N,) that decide, row by row; None where something else than losses does."""
+        tried = self.pilot.loss if self.pilot is not None else None
+        return {"taught": self.taught, "loss": self.loss, "pilots": tried}.get(by)
 
 
 def named(recipe: Recipe) -> list[Any]:
@@ -71,11 +85,13 @@ def named(recipe: Recipe) -> list[Any]:
     asked: list[Any] = ["epochs"] if settings.candidates else []
     asked += ["all of" if settings.combine == "all" else "best of"]
     asked += [settings.choose_by] if settings.choose_by != "taught" else []
-    return [*asked, *([recipe.student.training().identity()] if settings.choose_by == "gradients" else [])]
+    return [*asked, *([recipe.student.training().identity()] if settings.choose_by in _OF_STUDENTS else [])]
 
 
-def judged(model: str, network: Network, recipe: Recipe, folder: RunFolder, corpus: Corpus) -> Candidate:
-    """All that the recipe wants to know of a candidate."""
+def judged(  # noqa: PLR0917 - called once
+    model: str, network: Network, recipe: Recipe, folder: RunFolder, corpus: Corpus, pilot: Pilot | None = None
+) -> Candidate:
+    """All that the recipe wants to know of a candidate, of which there may have been a trial."""
     task, validation, settings = network.task, corpus["validation"], recipe.teacher
     outputs = network.outputs(network.tokenize(validation.texts())).astype(np.float64)
     own = supervised.calibrated(network, outputs, validation.targets)[1]
@@ -86,6 +102,7 @@ def judged(model: str, network: Network, recipe: Recipe, folder: RunFolder, corp
         score,
         taught=None if settings.combine == "all" else _lesson(network, folder, corpus),
         gradients=_spread(network, recipe, corpus) if settings.choose_by == "gradients" else None,
+        pilot=pilot,
     )
 
 
@@ -100,10 +117,9 @@ def _lesson(network: Network, folder: RunFolder, corpus: Corpus) -> Array:
 
 def _spread(network: Network, recipe: Recipe, corpus: Corpus) -> Spread:
     """Of the student that the recipe would make of a teacher; a search has many, and the default stands for them."""
-    splits = [split for name, split in corpus.splits.items() if name in ("train", "unlabelled")]
     shape = build.choose(recipe.student, network.model.config)
-    student = Beginning(recipe, network, corpus, splits, Silent()).student(shape)
-    return gradients.measure(student, network, splits, seed=recipe.seed)
+    student = Beginning(recipe, network, corpus, corpus.read, Silent()).student(shape)
+    return gradients.measure(student, network, corpus.read, seed=recipe.seed)
 
 
 def choose(
@@ -119,12 +135,15 @@ def choose(
     values = np.array([one[by] for one in figures]) * (-1 if by == "score" and metric.higher_is_better else 1)
     if by == "gradients":
         values[~_about_as_right(candidates)] = np.inf
+    if by == "pilots":
+        values[~_went_on(candidates)] = np.inf
     order = np.argsort(values, kind="stable").tolist()
     best, second = candidates[order[0]], candidates[order[min(1, len(order) - 1)]]
-    told = ", ".join(_told(one.model, known, by, metric) for one, known in zip(candidates, figures, strict=True))
+    told = ", ".join(_told(one, known, by, metric) for one, known in zip(candidates, figures, strict=True))
     more: dict[str, float] = {}
-    if by == "taught" and best.taught is not None and second.taught is not None:
-        gain, error = balance.better(best.taught, second.taught)
+    ours, theirs = best.losses(by), second.losses(by)
+    if by in {"taught", "pilots"} and ours is not None and theirs is not None:
+        gain, error = balance.better(ours, theirs)
         told += f"; {-gain:+.4f} ± {error:.4f} against {second.model}"
         more = {"gain": gain, "standard_error": error}
     return order[0], {
@@ -145,7 +164,14 @@ def _about_as_right(candidates: Sequence[Candidate]) -> NDArray[np.bool_]:
     return np.array([gain <= _ERRORS * error for gain, error in behind])
 
 
-def _told(model: str, figures: dict[ChooseBy, float], by: ChooseBy, metric: Metric) -> str:
+def _went_on(candidates: Sequence[Candidate]) -> NDArray[np.bool_]:
+    """(M,): whose student was in the last round of trials; the others had fewer texts."""
+    texts = np.array([one.pilot.texts if one.pilot else 0 for one in candidates])
+    went_on: NDArray[np.bool_] = texts == texts.max()
+    return went_on
+
+
+def _told(one: Candidate, figures: dict[ChooseBy, float], by: ChooseBy, metric: Metric) -> str:
     """A candidate by what decides, and the rest of what is known of it."""
     titles: dict[ChooseBy, str] = {
         "taught": "taught",
@@ -154,4 +180,5 @@ def _told(model: str, figures: dict[ChooseBy, float], by: ChooseBy, metric: Metr
         "gradients": "GRACE",
     }
     rest = [f"{title} {figures[key]:.4f}" for key, title in titles.items() if key in figures and key != by]
-    return f"{model} {figures[by]:.4f} ({', '.join(rest)})"
+    read = f" after {one.pilot.texts:,} texts" if by == "pilots" and one.pilot else ""
+    return f"{one.model} {figures[by]:.4f}{read} ({', '.join(rest)})"

@@ -137,7 +137,7 @@ def _rungs(recipe: Recipe, corpus: Corpus, teacher: Network) -> forecast.Rungs |
     asked = recipe.student
     if not asked.searches or "unlabelled" not in corpus.splits or asked.select or asked.augment:
         return None
-    texts = [text for name in ("train", "unlabelled") for text in corpus[name].texts()]
+    texts = [text for split in corpus.read for text in split.texts()]
     first = {rung.name for rung in portion.cheapest(asked, teacher)}
     full, seconds = build.shape_of(teacher.model.config), {}
     for rung in ladder.rungs(asked, teacher.model.config):

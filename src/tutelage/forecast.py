@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import torch
 
-from tutelage import assistant, budget, first_task
+from tutelage import assistant, budget, first_task, pilots
 from tutelage.artifacts.batch import plan
 from tutelage.artifacts.corpus import Corpus
 from tutelage.artifacts.network import Network, forward
@@ -163,6 +163,7 @@ def told(
         "labels": before["labels"],
         "first task": several * before["first task"],
         "teacher": several * (once + recipe.teacher.epochs * epoch * teacher.training),
+        "pilots": _pilots(recipe, speaking, rows, per_row * (student.training + teacher.reading)),
         "signals": (read + unlabelled) * teacher.reading * (speaking if recipe.teacher.combine == "all" else 1),
         "assistant": sum(_assistant(recipe, one, labelled, read, unlabelled) for one in between),
         "student": settings.epochs * (labelled + unlabelled) * student.training,
@@ -219,6 +220,14 @@ def _assistant(recipe: Recipe, cost: Cost, labelled: float, read: float, unlabel
     """What training an assistant takes, and recording what it says, in seconds."""
     epochs = stages.together(assistant.settings_of(recipe.student)).epochs
     return epochs * (labelled + unlabelled) * cost.training + (read + unlabelled) * cost.reading
+
+
+def _pilots(recipe: Recipe, teachers: int, rows: dict[str, int], a_text: float) -> float:
+    """What trying the student under each teacher takes, in seconds; `a_text` is to read and to learn from one."""
+    if recipe.teacher.choose_by != "pilots":
+        return 0.0
+    texts = rows["train"] + rows.get("unlabelled", 0)
+    return a_text * sum(several * read for several, read in pilots.rounds(teachers, texts))
 
 
 def first_seconds(recipe: Recipe, first: Corpus, teacher: Network) -> float:

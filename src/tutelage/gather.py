@@ -71,7 +71,7 @@ class Gathering:
 
     def splits(self, record: Record) -> list[Split]:
         """The training texts and whatever else there is; `record` says what the teacher says of some splits."""
-        own = [self.corpus[name] for name in ("train", "unlabelled") if name in self.corpus.splits]
+        own = self.corpus.read
         if self.name is None:
             self.folder.forget(STAGE)
             return own

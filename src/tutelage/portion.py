@@ -127,5 +127,5 @@ def _a_text(workshop: Workshop, rung: Rung) -> float:
     beginning = Beginning(given, workshop.teacher, workshop.corpus, [train], workshop.progress)
     student, settings = beginning.student(rung.shape), ladder.settings_for(rung, recipe.student.training())
     every = workshop.plan(settings, rung.shape).everywhere
-    texts = [text for name in ("train", "unlabelled") for text in workshop.corpus[name].texts()]
+    texts = [text for split in workshop.corpus.read for text in split.texts()]
     return ladder.seconds_a_text(student, texts, settings, every=every)

@@ -27,7 +27,7 @@ StrategyName = Literal[
     "auto",
 ]
 ReadsName = Literal["own", "mean", "auto"]
-ChooseBy = Literal["taught", "loss", "score", "gradients"]
+ChooseBy = Literal["taught", "loss", "score", "gradients", "pilots"]
 # Peak learning rates where the recipe gives none: the fewer weights learn, the further each may go. Starting points
 # within the ranges of the papers (docs/guide/teachers.md), not tuned.
 _RATES: dict[str, float] = {
@@ -125,7 +125,8 @@ class TeacherRecipe(LabelRecipe):
         "taught",
         description="what decides among `models` or `candidates`: taught: the validation loss of a linear model that "
         "each taught; loss or score: its own on validation; gradients: GRACE of the student before it learns, among "
-        "those whose own loss is not surely higher than the least",
+        "those whose own loss is not surely higher than the least; pilots: short trials of the student under each, of "
+        "which the better half goes on",
     )
     wide: Literal["auto"] | bool = Field(
         False,

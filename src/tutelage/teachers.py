@@ -11,15 +11,17 @@ from typing import Any
 
 import psutil
 
-from tutelage import candidates, rewording, storage
+from tutelage import candidates, pilots, rewording, storage
 from tutelage.artifacts.corpus import Corpus
 from tutelage.artifacts.network import Network
 from tutelage.encoding import Reading
 from tutelage.first_task import FirstTask
 from tutelage.folder import CHOOSING, RunFolder
+from tutelage.pilots import Pilot
 from tutelage.progress import Logged, Silent
 from tutelage.recipe import Recipe
 from tutelage.recipe_teacher import TeacherRecipe
+from tutelage.student.linear import Array
 from tutelage.teacher import fine_tune, load, strategies
 from tutelage.teacher.strategies.base import History
 from tutelage.training import until
@@ -192,12 +194,14 @@ class School:
             # What cannot be is said before the first is trained.
             self._start(one)
         made = self._epochs(several[0]) if settings.candidates else self._each(several)
+        asked = settings.choose_by == "pilots"
+        trials: Sequence[Pilot | None] = self._trials(made, name) if asked else [None] * len(made)
         began = time.monotonic()
         with self.progress.bar("Comparing teachers", len(made)) as bar:
             known = []
-            for each in made:
+            for each, trial in zip(made, trials, strict=True):
                 network = self._load(each.place)
-                known.append(candidates.judged(each.title, network, self.recipe, self.folder, self.corpus))
+                known.append(candidates.judged(each.title, network, self.recipe, self.folder, self.corpus, trial))
                 bar.advance()
         best, choice = candidates.choose(known, self.corpus.task.headline, settings.choose_by, together=together)
         storage.copy_folder(made[best].place, self.folder.teacher)
@@ -210,6 +214,21 @@ class School:
         more = {**before, "choices": choices, "names": names, "best": best, "seals": seals, "made_in": stage}
         self.folder.finish("teacher", name, started=began, **more)
         return name
+
+    def _trials(self, made: Sequence[_Made], name: str) -> list[Pilot]:
+        """How the student fares under each of several teachers."""
+        trials, began = pilots.Trials(self.recipe, self.folder, self.corpus), time.monotonic()
+        total = sum(teachers * read for teachers, read in pilots.rounds(len(made), trials.texts))
+        with self.progress.bar("Trying the student under each teacher", total) as bar:
+
+            def trial(number: int, read: int) -> Array:
+                loss = trials.loss(number, self._load(made[number].place), read)
+                bar.advance(read)
+                return loss
+
+            found = pilots.halve(len(made), trials.texts, trial)
+        self.folder.finish(pilots.STAGE, name, started=began)
+        return found
 
     def _places(self, count: int) -> list[Path]:
         return self.folder.candidates(count, epochs=self.recipe.teacher.candidates is not None)

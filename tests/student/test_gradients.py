@@ -10,10 +10,11 @@ import torch
 
 import tiny_models
 from splits import split
+from tutelage.artifacts.corpus import evenly
 from tutelage.artifacts.network import Network
 from tutelage.compress import vocabulary
 from tutelage.encoding import Reading
-from tutelage.student import balance, gradients, initialise
+from tutelage.student import balance, initialise
 from tutelage.student.build import Shape
 from tutelage.student.gradients import measure, project, spread
 from tutelage.tasks import Task, TextClassification, TextRegression
@@ -125,7 +126,9 @@ def test_who_answers_at_random_is_worse_than_who_knows(bert: Path) -> None:
 
 def test_texts_come_evenly_from_all_there_are() -> None:
     few, many = split([f"a {n}" for n in range(500)]), split([f"b {n}" for n in range(1500)])
-    found = gradients.sample([few, many])
+    found = [text for part in evenly([few, many], 512) for text in part.texts()]
     assert len(found) == len(set(found)) == 512
     assert sum(text.startswith("a") for text in found) == pytest.approx(128, abs=1)
-    assert gradients.sample([split(TEXTS)]) == TEXTS
+    assert evenly([split(TEXTS)], 512)[0].texts() == TEXTS
+    # One of which nothing is taken is not there.
+    assert [len(part) for part in evenly([few, many], 1)] == [1]

@@ -175,6 +175,7 @@ def test_one_that_does_not_exist_is_refused_before_any_is_trained(bert: Path, re
         ({"candidates": "epochs", "models": ["b", "c"]}, "either `models` or `candidates: epochs`"),
         ({"candidates": "epochs", "epochs": 1}, "two at least"),
         ({"choose_by": "gradients"}, "`choose_by: gradients` would do nothing"),
+        ({"choose_by": "pilots"}, "`choose_by: pilots` would do nothing"),
         ({"models": ["b", "c"], "combine": "all", "choose_by": "loss"}, "`choose_by: loss` would do nothing"),
         ({"candidates": "epochs", "strategy": "few-shot"}, "whose head is fitted at the end"),
         ({"candidates": "epochs", "strategy": "adalora"}, "switches directions off"),

@@ -156,6 +156,11 @@ class Corpus:
     def __getitem__(self, split: str) -> Split:
         return self.splits[split]
 
+    @property
+    def read(self) -> list[Split]:
+        """What students may read: the training texts, and those without labels."""
+        return [self.splits[name] for name in ("train", "unlabelled") if name in self.splits]
+
 
 def content_key(text: str) -> bytes:
     """16 bytes of BLAKE2b: equal texts, equal keys."""
@@ -165,6 +170,17 @@ def content_key(text: str) -> bytes:
 def join(name: str, splits: Sequence[Split]) -> Split:
     """The rows of several splits, one after the other."""
     return Split(name, pa.concat_tables([split.table for split in splits]) if splits else SCHEMA.empty_table())
+
+
+def evenly(splits: Sequence[Split], count: int) -> list[Split]:
+    """So many rows at most, evenly spread over some splits; one of which none is taken is left out."""
+    ends = np.cumsum([len(split) for split in splits])
+    rows: NDArray[np.int64] = np.unique(np.linspace(0, ends[-1] - 1, min(count, int(ends[-1]))).astype(np.int64))
+    parts = [
+        split.take(rows[(rows >= end - len(split)) & (rows < end)] - (end - len(split)))
+        for split, end in zip(splits, ends, strict=True)
+    ]
+    return [part for part in parts if len(part)]
 
 
 def _bytes_of(chunk: pa.Array) -> memoryview:

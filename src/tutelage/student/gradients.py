@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from tutelage.artifacts.corpus import Split
+from tutelage.artifacts.corpus import Split, evenly
 from tutelage.artifacts.network import Network, forward
 from tutelage.recipe import StudentRecipe
 from tutelage.student import balance, losses
@@ -69,20 +69,10 @@ def spread(gradients: Array) -> Spread:
 
 
 def measure(student: Network, teacher: Network, splits: Sequence[Split], *, seed: int) -> Spread:
-    """The figures of a student that has not learned yet, on what a teacher says of some texts of `splits`."""
-    texts = sample(splits)
+    """The figures of a student that has not learned yet, on what a teacher says of 512 texts of `splits` at most."""
+    texts = [text for part in evenly(splits, _TEXTS) for text in part.texts()]
     said = balance.spoken(teacher, teacher.outputs(teacher.tokenize(texts)))
     return spread(project(student, texts, said, dimensions=max(1, len(texts) // _A_DIMENSION), seed=seed))
-
-
-def sample(splits: Sequence[Split]) -> list[str]:
-    """At most 512 texts, evenly spread over all."""
-    ends = np.cumsum([len(split) for split in splits])
-    rows = np.unique(np.linspace(0, ends[-1] - 1, min(_TEXTS, int(ends[-1]))).astype(np.int64))
-    found: list[str] = []
-    for split, end in zip(splits, ends, strict=True):
-        found += split.texts(rows[(rows >= end - len(split)) & (rows < end)] - (end - len(split)))
-    return found
 
 
 def project(student: Network, texts: Sequence[str], said: torch.Tensor, *, dimensions: int, seed: int) -> Array:
