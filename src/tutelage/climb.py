@@ -31,7 +31,7 @@ from tutelage.student.ladder import Rung, Step
 from tutelage.student.matching import Plan
 from tutelage.training import supervised
 from tutelage.training.hope import Hope
-from tutelage.trial import JUDGES, Candidate, Judge, conclude, value
+from tutelage.trial import JUDGES, Candidate, Judge, judging, value
 from tutelage.workshop import Workshop
 
 STAGE = "search"
@@ -47,7 +47,6 @@ class Climb:
     def __init__(self, workshop: Workshop) -> None:
         self.workshop, self.settings = workshop, workshop.recipe.student
         self.folder = workshop.folder.search
-        self._judge = Judge(workshop, self.settings)
         self._tried: dict[str, Tried] = {}
         self._made: dict[str, Made] = {}
         self._gated: list[Made] = []
@@ -61,6 +60,8 @@ class Climb:
         folder = self.workshop.folder
         fingerprint = self._fingerprint()
         steps, allowed = self._plan(fingerprint)
+        fitting = sum(self._fits(step.rung) for step in steps)
+        self._judge = Judge(self.workshop, self.settings, students=max(1, fitting))
         self._balance(steps)
         kept = folder.done(STAGE, fingerprint, self.folder)
         if kept is None:
@@ -143,7 +144,7 @@ class Climb:
         evaluate = (recipe.evaluate.resamples, recipe.evaluate.speed_rows)
         student = self.settings.model_copy(update={"control": True}).identity()
         parts = [self.workshop.teacher_name, student, recipe.compress.model_dump(), evaluate, recipe.seed, facts]
-        parts.append((self.settings.search_time, list(self._rungs()), JUDGES))
+        parts.append((self.settings.search_time, list(self._rungs()), JUDGES, "together"))
         texts = self.workshop.gathering.name
         return storage.fingerprint_of(*parts, *([texts] if texts else []))
 
@@ -167,7 +168,7 @@ class Climb:
             if found.within and found.keeps:
                 reached = self._faster(found, tried, allowed).name
                 break
-        return conclude(self.settings, self._tried.values(), reached, allowed=allowed, seconds=self._spent(tried))
+        return self._judge.conclude(self._tried.values(), reached, allowed=allowed, seconds=self._spent(tried))
 
     def _why_not(self, step: Step, steps: Sequence[Step], tried: Sequence[Step], allowed: float) -> str:
         """Why a rung is left out, or nothing; the epochs that it has time for are noted."""
@@ -228,12 +229,12 @@ class Climb:
 
     def _steps(self) -> list[Step]:
         """The rungs by what they cost on this machine, measured untrained."""
-        rungs = list(self._rungs().values())
+        rungs, texts = list(self._rungs().values()), judging(self.workshop.corpus).texts()[:128]
         found = []
         with self.workshop.progress.bar("Timing the shapes of the ladder", len(rungs)) as bar:
             for rung in rungs:
                 student = self.workshop.beginning.student(rung.shape)
-                tokens = student.tokenize(self._judge.texts[:128])
+                tokens = student.tokenize(texts)
                 cost = learning = ladder.seconds_to_read(student, tokens)
                 if rung.trains:
                     batch, every = self.settings.batch_size, self._followed(rung).everywhere

@@ -3,6 +3,8 @@
 By default more than half of them nothing else has seen (`data.judge_share`). The others are those of validation, by
 which a student's epoch, its wide part, its precision and its gate were chosen, and its teacher's epoch: it may look a
 little better on them than it is. Without them there would be so few that chance misleads more (docs/decisions/0016).
+Of several students on the same rows the first that looks good enough is one that was lucky; so what is asked for must
+hold with the confidence asked for of all that may be looked at, not of each (docs/decisions/0021).
 """
 
 from __future__ import annotations
@@ -13,9 +15,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from tutelage import storage
+from tutelage.artifacts.corpus import Corpus, Split, join
 from tutelage.artifacts.measurements import AGAIN, BUSY, Interval, Search, Tried
 from tutelage.evaluate import speed
 from tutelage.evaluate.intervals import Bootstrap, Resampled
@@ -50,20 +51,22 @@ class Candidate:
         return f"{rung}{through}, cascade {self.cascade_loss:g}"
 
 
+def judging(corpus: Corpus) -> Split:
+    """The rows by which students are judged."""
+    return join("judging", [corpus[name] for name in JUDGES])
+
+
 class Judge:
     """Says what a student keeps, how fast and how large it is, and whether that is good enough."""
 
-    def __init__(self, workshop: Workshop, settings: StudentRecipe) -> None:
+    def __init__(self, workshop: Workshop, settings: StudentRecipe, *, students: int) -> None:
+        """`students`: how many may be looked at, from the ladder; variants of one, much alike, do not count."""
         self.workshop, self.settings = workshop, settings
-        splits = [workshop.corpus[name] for name in JUDGES]
-        self.texts = [text for split in splits for text in split.texts()]
-        self._targets = np.concatenate([split.targets for split in splits])
-        recipe = workshop.recipe
+        rows, recipe = judging(workshop.corpus), workshop.recipe
+        self.texts, self._targets = rows.texts(), rows.targets
+        self.coverage = 1 - 2 * (1 - settings.keep_confidence) / students
         self._bootstrap = Bootstrap(
-            len(self.texts),
-            resamples=recipe.evaluate.resamples,
-            confidence=2 * settings.keep_confidence - 1,
-            seed=recipe.seed,
+            len(self.texts), resamples=recipe.evaluate.resamples, confidence=self.coverage, seed=recipe.seed
         )
 
     @cached_property
@@ -101,6 +104,24 @@ class Judge:
             }
         )
 
+    def conclude(self, tried: Iterable[Tried], reached: str | None, *, allowed: float, seconds: float) -> Search:
+        """The first that is good enough (`reached`), or the next best."""
+        every, settings = list(tried), self.settings
+        judged = [one for one in every if one.retention is not None]
+        taken = reached or next_best(judged, settings.keep).name
+        within = any(one.within for one in judged)
+        return Search(
+            keep=settings.keep,
+            confidence=settings.keep_confidence,
+            coverage=self.coverage,
+            max_latency_ms=settings.max_latency_ms,
+            max_mb=settings.max_mb,
+            reached=reached is not None or (settings.keep is None and within),
+            seconds=round(seconds, 1),
+            allowed_seconds=round(allowed, 1),
+            tried=[one.model_copy(update={"taken": one.name == taken}) for one in every],
+        )
+
     def _verdict(self, low: float, latency: float, size: int) -> tuple[bool, bool, str]:
         """(within the limits, keeps enough, what to say)."""
         settings, problems = self.settings, []
@@ -125,26 +146,6 @@ def _beside(share: float | None) -> str:
     if share is None or share <= BUSY:
         return ""
     return f"; other programs used {percent(share)} of the machine's cores while it was timed"
-
-
-def conclude(
-    settings: StudentRecipe, tried: Iterable[Tried], reached: str | None, *, allowed: float, seconds: float
-) -> Search:
-    """The first that is good enough (`reached`), or the next best."""
-    every = list(tried)
-    judged = [one for one in every if one.retention is not None]
-    taken = reached or next_best(judged, settings.keep).name
-    within = any(one.within for one in judged)
-    return Search(
-        keep=settings.keep,
-        confidence=settings.keep_confidence,
-        max_latency_ms=settings.max_latency_ms,
-        max_mb=settings.max_mb,
-        reached=reached is not None or (settings.keep is None and within),
-        seconds=round(seconds, 1),
-        allowed_seconds=round(allowed, 1),
-        tried=[one.model_copy(update={"taken": one.name == taken}) for one in every],
-    )
 
 
 def next_best(judged: Sequence[Tried], keep: float | None) -> Tried:

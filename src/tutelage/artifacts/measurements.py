@@ -162,15 +162,15 @@ class Search(_Part):
     """How a student was found for a goal."""
 
     keep: float | None = None
-    confidence: float = Field(description="one-sided: how sure `keep` must be")
+    confidence: float = Field(description="one-sided: how sure `keep` must be, of all students together")
+    coverage: Figure = Field(None, description="of each interval of `tried`; null: 2 confidence - 1")
     max_latency_ms: float | None = None
     max_mb: float | None = None
     reached: bool
     seconds: Figure = None
     allowed_seconds: Figure = Field(None, description="`search_time` times the teacher's fine-tuning")
     texts: float | None = Field(
-        None,
-        description="share of the unlabelled texts that rungs read, but for those called `all texts`; null: all",
+        None, description="share of the unlabelled texts that rungs read, but for those called `all texts`; null: all"
     )
     tried: list[Tried] = Field(default_factory=list, description="by measured cost, the cheapest first")
 

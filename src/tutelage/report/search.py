@@ -94,7 +94,10 @@ def _disturbed(search: Search) -> str:
 
 def coverage(measurements: Measurements) -> str:
     """Of the intervals in the table: two-sided, so that one side has the confidence asked for."""
-    return number.percent(2 * measurements.search.confidence - 1) if measurements.search else ""
+    search = measurements.search
+    if search is None:
+        return ""
+    return number.percent(2 * search.confidence - 1 if search.coverage is None else search.coverage)
 
 
 def rows(measurements: Measurements) -> list[Row]:
