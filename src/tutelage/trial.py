@@ -56,6 +56,11 @@ def judging(corpus: Corpus) -> Split:
     return join("judging", [corpus[name] for name in JUDGES])
 
 
+def of_each(confidence: float, students: int) -> float:
+    """What the interval of each must cover, so that the lower ends of all hold with some confidence (Bonferroni)."""
+    return 1 - 2 * (1 - confidence) / students
+
+
 class Judge:
     """Says what a student keeps, how fast and how large it is, and whether that is good enough."""
 
@@ -64,7 +69,7 @@ class Judge:
         self.workshop, self.settings = workshop, settings
         rows, recipe = judging(workshop.corpus), workshop.recipe
         self.texts, self._targets = rows.texts(), rows.targets
-        self.coverage = 1 - 2 * (1 - settings.keep_confidence) / students
+        self.coverage = of_each(settings.keep_confidence, students)
         self._bootstrap = Bootstrap(
             len(self.texts), resamples=recipe.evaluate.resamples, confidence=self.coverage, seed=recipe.seed
         )

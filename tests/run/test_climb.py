@@ -21,14 +21,16 @@ from tutelage.climb import Climb
 from tutelage.compress import cascade, compare
 from tutelage.errors import DataError, ModelError, RecipeError
 from tutelage.evaluate import speed
+from tutelage.evaluate.intervals import Bootstrap
 from tutelage.evaluate.speed import Contender, Speed, Timed
 from tutelage.progress import Silent
 from tutelage.recipe import StudentRecipe, load
 from tutelage.recipe_matching import Stage
 from tutelage.student import ladder
 from tutelage.student.ladder import Step
+from tutelage.tasks import TextClassification
 from tutelage.training import hope
-from tutelage.trial import Judge
+from tutelage.trial import Judge, of_each
 
 LAYERS = ["one", "two", "half", "whole"]
 
@@ -62,6 +64,25 @@ def test_an_easy_goal_takes_the_first_rung_and_is_not_searched_twice(reviews: Pa
     assert not [title for title in listener.done if "Distilling" in title or "Fine-tuning" in title]
     assert other.measurements.search is not None
     assert other.measurements.search.keep == 0.31
+
+
+def test_of_students_that_keep_no_more_than_was_asked_for_hardly_any_search_is_sure() -> None:
+    """Four students that keep exactly 90 %, on the same 400 rows: at 80 %, one in five searches may be sure of one."""
+    metric = TextClassification(labels=("no", "yes")).headline
+    chance, rows, students, searches = np.random.default_rng(0), 400, 4, 80
+    sure = {1: 0, students: 0}
+    for search in range(searches):
+        targets = np.zeros(rows)
+        right = [chance.random(rows) < share for share in (0.8, *[0.8 * 0.9] * students)]
+        said = [np.stack([mine, ~mine], axis=1).astype(float) for mine in right]
+        for counted in sure:
+            bootstrap = Bootstrap(rows, resamples=100, confidence=of_each(0.8, counted), seed=search)
+            teacher, *others = [bootstrap.scores((metric,), one, targets)[metric.name] for one in said]
+            sure[counted] += any(bootstrap.ratio(one, teacher).low >= 0.9 for one in others)
+    assert sure[students] <= 0.2 * searches
+    # Each by itself would be: about three searches of five.
+    assert sure[1] > 0.35 * searches
+    assert of_each(0.8, 1) == pytest.approx(0.6)
 
 
 def test_what_is_kept_beyond_the_goal_buys_speed(
