@@ -60,8 +60,7 @@ class Climb:
         folder = self.workshop.folder
         fingerprint = self._fingerprint()
         steps, allowed = self._plan(fingerprint)
-        fitting = sum(self._fits(step.rung) for step in steps)
-        self._judge = Judge(self.workshop, self.settings, students=max(1, fitting))
+        self._judge = Judge(self.workshop, self.settings, students=sum(self._fits(step.rung) for step in steps))
         self._balance(steps)
         kept = folder.done(STAGE, fingerprint, self.folder)
         if kept is None:
@@ -102,9 +101,10 @@ class Climb:
                 workshop.progress.say(f"{rung.name}: learns once more, from all texts")
                 tried.append(Step(rung, 0.0, 0.0))
                 found = self._try(Candidate(rung, again=True))
-                if found.within and value(found) >= (search.keep or 1.0):
-                    # Sure of it, or as near to that as so few rows allow. So may something faster be.
+                if found.within and found.keeps:
                     self._faster(found, tried)
+                if found.within and value(found) >= (search.keep or 1.0):
+                    # Sure of it, or as near to that as so few rows allow: then nothing is to spare.
                     break
             told = portion.told(search, [one for one in self._tried.values() if one.again]).model_dump()
             kept = workshop.folder.finish(stage, fingerprint, started=started, search=told)

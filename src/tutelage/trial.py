@@ -9,17 +9,20 @@ hold with the confidence asked for of all that may be looked at, not of each (do
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from tutelage import storage
 from tutelage.artifacts.corpus import Corpus, Split, join
 from tutelage.artifacts.measurements import AGAIN, BUSY, Interval, Search, Tried
 from tutelage.evaluate import speed
-from tutelage.evaluate.intervals import Bootstrap, Resampled
+from tutelage.evaluate.intervals import Bootstrap, Resampled, ratio
 from tutelage.evaluate.speed import Contender
 from tutelage.made import Made
 from tutelage.recipe import StudentRecipe
@@ -28,6 +31,7 @@ from tutelage.tasks import Array
 from tutelage.workshop import Workshop
 
 JUDGES = ("judge", "validation")
+_IN_TAIL = 20
 
 
 @dataclass(frozen=True)
@@ -56,9 +60,28 @@ def judging(corpus: Corpus) -> Split:
     return join("judging", [corpus[name] for name in JUDGES])
 
 
-def of_each(confidence: float, students: int) -> float:
-    """What the interval of each must cover, so that the lower ends of all hold with some confidence (Bonferroni)."""
-    return 1 - 2 * (1 - confidence) / students
+@dataclass(frozen=True)
+class Surely:
+    """Lower bounds of several students that hold together with some confidence (Bonferroni)."""
+
+    confidence: float
+    students: int
+
+    @property
+    def tail(self) -> float:
+        """How often the bound of one of them may fail."""
+        return (1 - self.confidence) / self.students
+
+    @property
+    def resamples(self) -> int:
+        """So many at least, that some lie in that tail."""
+        return math.ceil(_IN_TAIL / self.tail)
+
+    def low(self, one: Resampled, other: Resampled) -> float:
+        """How much of `other` is kept by `one` at least; nothing where that is nowhere defined."""
+        samples = ratio(one, other).samples
+        finite = samples[np.isfinite(samples)]
+        return float(np.quantile(finite, self.tail)) if len(finite) else 0.0
 
 
 class Judge:
@@ -69,9 +92,12 @@ class Judge:
         self.workshop, self.settings = workshop, settings
         rows, recipe = judging(workshop.corpus), workshop.recipe
         self.texts, self._targets = rows.texts(), rows.targets
-        self.coverage = of_each(settings.keep_confidence, students)
+        self._sure = Surely(settings.keep_confidence, max(students, 1))
         self._bootstrap = Bootstrap(
-            len(self.texts), resamples=recipe.evaluate.resamples, confidence=self.coverage, seed=recipe.seed
+            len(self.texts),
+            resamples=max(recipe.evaluate.resamples, self._sure.resamples),
+            confidence=2 * settings.keep_confidence - 1,
+            seed=recipe.seed,
         )
 
     @cached_property
@@ -82,14 +108,15 @@ class Judge:
         """Pack a student at `place` for a moment, and judge it; `more` is told of it as it is."""
         workshop, texts = self.workshop, self.texts
         bundle = workshop.pack(made.network, made.graph_file, place, made.graph.precision)
-        kept = self._bootstrap.ratio(self._resampled(bundle.predictions(texts)), self._teacher)
+        said = self._resampled(bundle.predictions(texts))
+        kept, surely = self._bootstrap.ratio(said, self._teacher), self._sure.low(said, self._teacher)
         contender = Contender(name, "onnxruntime", speed.packed(bundle))
         timed = speed.measure([contender], texts[: workshop.recipe.evaluate.speed_rows], progress=workshop.progress)
         fast, size = timed.speeds[name, "onnxruntime"], storage.size_of(bundle.path)
         shutil.rmtree(bundle.path)
-        within, keeps, verdict = self._verdict(kept.low, fast.p50, size)
+        within, keeps, verdict = self._verdict(surely, fast.p50, size)
         workshop.progress.say(
-            f"{name}: keeps {percent(kept.value)}, at least {percent(kept.low)}, "
+            f"{name}: keeps {percent(kept.value)}, surely {percent(surely)}, "
             f"{fast.rows_per_second:,.0f} rows/s, {size / 1e6:.1f} MB: {verdict}"
             f"{_beside(timed.other_programs)}"
         )
@@ -98,6 +125,7 @@ class Judge:
                 "name": name,
                 "describes": made.network.describe(made.graph.precision),
                 "retention": Interval(**kept.as_dict()),
+                "surely": surely,
                 "rows_per_second": fast.rows_per_second,
                 "latency_ms": {"p50": fast.p50, "p95": fast.p95},
                 "other_programs": timed.other_programs,
@@ -118,7 +146,6 @@ class Judge:
         return Search(
             keep=settings.keep,
             confidence=settings.keep_confidence,
-            coverage=self.coverage,
             max_latency_ms=settings.max_latency_ms,
             max_mb=settings.max_mb,
             reached=reached is not None or (settings.keep is None and within),
@@ -138,7 +165,7 @@ class Judge:
         # Without a share to keep there is no first good one: all are tried and the best is taken.
         keeps = settings.keep is not None and low >= settings.keep
         if settings.keep is not None and not keeps:
-            problems.append(f"it does not surely keep {percent(settings.keep)}")
+            problems.append(f"it surely keeps {percent(low)}, not {percent(settings.keep)}")
         return within, keeps, "; ".join(problems) or "good enough"
 
     def _resampled(self, predictions: Array) -> Resampled:

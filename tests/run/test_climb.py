@@ -30,7 +30,7 @@ from tutelage.student import ladder
 from tutelage.student.ladder import Step
 from tutelage.tasks import TextClassification
 from tutelage.training import hope
-from tutelage.trial import Judge, of_each
+from tutelage.trial import Judge, Surely
 
 LAYERS = ["one", "two", "half", "whole"]
 
@@ -48,6 +48,8 @@ def test_an_easy_goal_takes_the_first_rung_and_is_not_searched_twice(reviews: Pa
     assert taken[0].retention is not None
     assert taken[0].retention.low is not None
     assert taken[0].retention.low >= 0.3
+    # There is no other: what is sure of all together is the lower end of its interval.
+    assert taken[0].surely == pytest.approx(taken[0].retention.low)
     assert run.student.describe(run.bundle.limits.precision) == taken[0].describes
     texts = [row["text"] for row in tiny_models.reviews()[:20]]
     assert len(run.bundle.predict(texts)) == 20
@@ -75,14 +77,15 @@ def test_of_students_that_keep_no_more_than_was_asked_for_hardly_any_search_is_s
         targets = np.zeros(rows)
         right = [chance.random(rows) < share for share in (0.8, *[0.8 * 0.9] * students)]
         said = [np.stack([mine, ~mine], axis=1).astype(float) for mine in right]
+        bootstrap = Bootstrap(rows, resamples=100, confidence=0.6, seed=search)
+        teacher, *others = [bootstrap.scores((metric,), one, targets)[metric.name] for one in said]
         for counted in sure:
-            bootstrap = Bootstrap(rows, resamples=100, confidence=of_each(0.8, counted), seed=search)
-            teacher, *others = [bootstrap.scores((metric,), one, targets)[metric.name] for one in said]
-            sure[counted] += any(bootstrap.ratio(one, teacher).low >= 0.9 for one in others)
+            sure[counted] += any(Surely(0.8, counted).low(one, teacher) >= 0.9 for one in others)
+        # Of one alone it is the lower end of its interval.
+        assert Surely(0.8, 1).low(others[0], teacher) == pytest.approx(bootstrap.ratio(others[0], teacher).low)
     assert sure[students] <= 0.2 * searches
     # Each by itself would be: about three searches of five.
     assert sure[1] > 0.35 * searches
-    assert of_each(0.8, 1) == pytest.approx(0.6)
 
 
 def test_what_is_kept_beyond_the_goal_buys_speed(
@@ -95,6 +98,10 @@ def test_what_is_kept_beyond_the_goal_buys_speed(
     search = run.measurements.search
     assert search is not None
     (first, *others) = search.tried
+    # Four may be looked at.
+    assert first.surely is not None
+    assert first.retention is not None
+    assert 0.3 <= first.surely < (first.retention.low or 0.0)
     assert [tried.name for tried in others] == [f"{first.name}, cascade {loss}" for loss in (0.01, 0.02)]
     good = [tried for tried in search.tried if tried.within and tried.keeps]
     fastest = max(good, key=lambda tried: tried.rows_per_second or 0)

@@ -132,8 +132,9 @@ class Tried(_Part):
     name: str
     describes: str = ""
     retention: Interval | None = Field(
-        None, description="of the teacher's headline score; the interval's lower end is what the search goes by"
+        None, description="of the teacher's headline score; each for itself, its lower end holds with `confidence`"
     )
+    surely: Figure = Field(None, description="the same share at least, where all students together hold theirs")
     rows_per_second: Figure = None
     latency_ms: dict[str, Figure] = Field(default_factory=dict, description="one row at a time: p50 and p95")
     other_programs: Figure = Field(None, description=_OTHERS)
@@ -162,8 +163,7 @@ class Search(_Part):
     """How a student was found for a goal."""
 
     keep: float | None = None
-    confidence: float = Field(description="one-sided: how sure `keep` must be, of all students together")
-    coverage: Figure = Field(None, description="of each interval of `tried`; null: 2 confidence - 1")
+    confidence: float = Field(description="one-sided: how sure `keep` must be")
     max_latency_ms: float | None = None
     max_mb: float | None = None
     reached: bool

@@ -93,11 +93,8 @@ def _disturbed(search: Search) -> str:
 
 
 def coverage(measurements: Measurements) -> str:
-    """Of the intervals in the table: two-sided, so that one side has the confidence asked for."""
-    search = measurements.search
-    if search is None:
-        return ""
-    return number.percent(2 * search.confidence - 1 if search.coverage is None else search.coverage)
+    """Of the intervals in the table: two-sided, so that one side has the confidence asked for, each for itself."""
+    return number.percent(2 * measurements.search.confidence - 1) if measurements.search else ""
 
 
 def rows(measurements: Measurements) -> list[Row]:
