@@ -91,7 +91,7 @@ def main() -> None:
     for seed in given.seeds:
         for domain in given.domains:
             for kind in kinds:
-                key = f"{domain} {kind.name} {seed} {given.rows}"
+                key = f"{domain} {kind.name} {seed} {given.rows} of {len(kinds)}"
                 if key in found:
                     continue
                 terminal.say(key)
@@ -99,7 +99,7 @@ def main() -> None:
                     record = {"students": reached(workshop), "gradients": spreads(workshop)}
                     found.add(key, {**known(workshop, kind), **record, "pilots": tried(workshop, len(kinds))})
     cells = {
-        (domain, seed): [found[f"{domain} {kind.name} {seed} {given.rows}"] for kind in kinds]
+        (domain, seed): [found[f"{domain} {kind.name} {seed} {given.rows} of {len(kinds)}"] for kind in kinds]
         for seed in given.seeds
         for domain in given.domains
     }
@@ -226,8 +226,8 @@ def of_student(records: list[dict[str, Any]], student: str) -> list[dict[str, fl
     found = []
     for record, trial in zip(records, trials_of(records, student), strict=True):
         first = next(iter(record["pilots"][student]["losses"].values()))
-        # Who was left out earlier comes behind all that went on; a loss is far below a hundred.
-        last = float(trial.loss.mean()) + 100.0 / trial.texts
+        # Who was left out earlier comes behind all that went on.
+        last = float(trial.loss.mean()) - 1000.0 * trial.texts
         found.append({**record["gradients"][student], "pilot": last, "first": float(np.mean(first))})
     return found
 
@@ -316,7 +316,7 @@ def table(cells: dict[tuple[str, int], list[dict[str, Any]]], rows: int, kinds: 
         "",
         *(
             f"{title} of a student took {np.mean(values):.1f} s a teacher ({min(values):.1f} to {max(values):.1f})."
-            for title, values in (("Gradients", seconds["gradients"]), ("All trials", seconds["pilots"]))
+            for title, values in (("Gradients", seconds["gradients"]), ("Trials of every round", seconds["pilots"]))
         ),
     ]
 

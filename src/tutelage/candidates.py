@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tutelage import pilots
 from tutelage.artifacts.corpus import Corpus
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.signals import Recording
@@ -39,8 +40,6 @@ _WHY: dict[ChooseBy, str] = {
     "gradients": "GRACE of the student’s gradients before it learned, among those whose own loss is not surely higher",
     "pilots": "validation loss of the student after a trial of one epoch, the better half going on to twice the texts",
 }
-# What looks at the student that the recipe would make.
-_OF_STUDENTS: tuple[ChooseBy, ...] = ("gradients", "pilots")
 _ERRORS = 2.0  # standard errors by which a loss is surely higher
 _ALONE = "there is no other; validation loss"
 _TOGETHER = "students hear all; its layers, and what is kept, are those of the one with the least validation loss"
@@ -73,10 +72,10 @@ class Candidate:
             found["pilots"] = float(self.pilot.loss.mean())
         return found
 
-    def losses(self, by: ChooseBy) -> Array | None:
-        """The losses (N,) that decide, row by row; None where something else than losses does."""
+    def lesson(self, by: ChooseBy) -> Array | None:
+        """What a pupil lost (N,), where that decides: a linear model, or the student on trial."""
         tried = self.pilot.loss if self.pilot is not None else None
-        return {"taught": self.taught, "loss": self.loss, "pilots": tried}.get(by)
+        return {"taught": self.taught, "pilots": tried}.get(by)
 
 
 def named(recipe: Recipe) -> list[Any]:
@@ -85,13 +84,13 @@ def named(recipe: Recipe) -> list[Any]:
     asked: list[Any] = ["epochs"] if settings.candidates else []
     asked += ["all of" if settings.combine == "all" else "best of"]
     asked += [settings.choose_by] if settings.choose_by != "taught" else []
-    return [*asked, *([recipe.student.training().identity()] if settings.choose_by in _OF_STUDENTS else [])]
+    if settings.choose_by == "pilots":
+        asked.append(pilots.lesson(recipe.student).identity())
+    return [*asked, *([recipe.student.training().identity()] if settings.choose_by == "gradients" else [])]
 
 
-def judged(  # noqa: PLR0917 - called once
-    model: str, network: Network, recipe: Recipe, folder: RunFolder, corpus: Corpus, pilot: Pilot | None = None
-) -> Candidate:
-    """All that the recipe wants to know of a candidate, of which there may have been a trial."""
+def judged(model: str, network: Network, recipe: Recipe, folder: RunFolder, corpus: Corpus) -> Candidate:
+    """All that the recipe wants to know of a candidate, but for trials, which take all of them."""
     task, validation, settings = network.task, corpus["validation"], recipe.teacher
     outputs = network.outputs(network.tokenize(validation.texts())).astype(np.float64)
     own = supervised.calibrated(network, outputs, validation.targets)[1]
@@ -102,7 +101,6 @@ def judged(  # noqa: PLR0917 - called once
         score,
         taught=None if settings.combine == "all" else _lesson(network, folder, corpus),
         gradients=_spread(network, recipe, corpus) if settings.choose_by == "gradients" else None,
-        pilot=pilot,
     )
 
 
@@ -118,7 +116,9 @@ def _lesson(network: Network, folder: RunFolder, corpus: Corpus) -> Array:
 def _spread(network: Network, recipe: Recipe, corpus: Corpus) -> Spread:
     """Of the student that the recipe would make of a teacher; a search has many, and the default stands for them."""
     shape = build.choose(recipe.student, network.model.config)
-    student = Beginning(recipe, network, corpus, corpus.read, Silent()).student(shape)
+    # However many megabytes it may have: the choice is not named by that.
+    plain = recipe.model_copy(update={"student": recipe.student.training()})
+    student = Beginning(plain, network, corpus, corpus.read, Silent()).student(shape)
     return gradients.measure(student, network, corpus.read, seed=recipe.seed)
 
 
@@ -141,8 +141,8 @@ def choose(
     best, second = candidates[order[0]], candidates[order[min(1, len(order) - 1)]]
     told = ", ".join(_told(one, known, by, metric) for one, known in zip(candidates, figures, strict=True))
     more: dict[str, float] = {}
-    ours, theirs = best.losses(by), second.losses(by)
-    if by in {"taught", "pilots"} and ours is not None and theirs is not None:
+    ours, theirs = best.lesson(by), second.lesson(by)
+    if ours is not None and theirs is not None:
         gain, error = balance.better(ours, theirs)
         told += f"; {-gain:+.4f} ± {error:.4f} against {second.model}"
         more = {"gain": gain, "standard_error": error}

@@ -163,7 +163,13 @@ def told(
         "labels": before["labels"],
         "first task": several * before["first task"],
         "teacher": several * (once + recipe.teacher.epochs * epoch * teacher.training),
-        "pilots": _pilots(recipe, speaking, rows, per_row * (student.training + teacher.reading)),
+        "pilots": _pilots(
+            recipe,
+            speaking,
+            drawn + rows.get("unlabelled", 0),
+            per_row * (student.training + teacher.reading),
+            3 * rows["validation"] * per_row * student.reading,
+        ),
         "signals": (read + unlabelled) * teacher.reading * (speaking if recipe.teacher.combine == "all" else 1),
         "assistant": sum(_assistant(recipe, one, labelled, read, unlabelled) for one in between),
         "student": settings.epochs * (labelled + unlabelled) * student.training,
@@ -222,12 +228,14 @@ def _assistant(recipe: Recipe, cost: Cost, labelled: float, read: float, unlabel
     return epochs * (labelled + unlabelled) * cost.training + (read + unlabelled) * cost.reading
 
 
-def _pilots(recipe: Recipe, teachers: int, rows: dict[str, int], a_text: float) -> float:
-    """What trying the student under each teacher takes, in seconds; `a_text` is to read and to learn from one."""
+def _pilots(recipe: Recipe, teachers: int, texts: int, a_text: float, judging: float) -> float:
+    """What trying the student under each teacher takes, in seconds.
+
+    `a_text` is to read and to learn from one, `judging` what comes after each trial.
+    """
     if recipe.teacher.choose_by != "pilots":
         return 0.0
-    texts = rows["train"] + rows.get("unlabelled", 0)
-    return a_text * sum(several * read for several, read in pilots.rounds(teachers, texts))
+    return sum(several * (read * a_text + judging) for several, read in pilots.rounds(teachers, texts))
 
 
 def first_seconds(recipe: Recipe, first: Corpus, teacher: Network) -> float:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from tutelage.artifacts.corpus import Corpus, evenly
+from tutelage.artifacts.corpus import Corpus, Split, evenly
 from tutelage.artifacts.network import Network
 from tutelage.beginning import Beginning
 from tutelage.folder import RunFolder
@@ -27,6 +29,21 @@ from tutelage.training import supervised
 # Texts of the last round, of which there may be fewer, and the least of the first.
 _MOST, _LEAST = 4096, 256
 STAGE = "pilots"
+# Of the student's recipe, what a trial takes no notice of.
+_LEFT_OUT = (
+    "patience",
+    "growth",
+    "wide",
+    "select",
+    "augment",
+    "assistant",
+    "embeddings",
+    "curriculum",
+    "curriculum_order",
+    "curriculum_pacing",
+    "curriculum_start",
+    "curriculum_end",
+)
 
 
 @dataclass(frozen=True)
@@ -42,10 +59,11 @@ class Pilot:
 def rounds(several: int, texts: int) -> list[tuple[int, int]]:
     """How many of several teachers take part in each round, and how many of all `texts` each of their students reads.
 
-    The last round has two teachers, or one if there is no other, and as many texts as there are, up to a limit. The
-    one before has twice the teachers and half the texts, and so on; where that would be too few, rounds are left out.
+    The last round has two teachers and as many texts as there are, up to a limit. The one before has twice the teachers
+    and half the texts, and so on; a round that would read no more than the one before is left out, so that with few
+    texts more than two may be left to the end. One teacher alone is not tried.
     """
-    count = max(1, math.ceil(math.log2(several)))
+    count = math.ceil(math.log2(several))
     most = min(_MOST, texts)
     found: dict[int, int] = {}
     for number in range(count):
@@ -75,23 +93,30 @@ class Trials:
     folder: RunFolder
     corpus: Corpus
 
+    @cached_property
+    def splits(self) -> list[Split]:
+        """What students may read, as an epoch draws it."""
+        first, *others = self.corpus.read
+        return [first.take(first.epoch(0)) if first.mixture else first, *others]
+
     @property
     def texts(self) -> int:
         """How many there are to read."""
-        return sum(map(len, self.corpus.read))
+        return sum(map(len, self.splits))
 
     def loss(self, number: int, teacher: Network, texts: int) -> Array:
         """Validation losses (N,) of the student of teacher `number` after `texts` texts, each read once.
 
-        It is the student that the recipe would make of this teacher, and follows what the recipe says; a search has
-        many, and the default stands for them. Killed, it goes on where it stood.
+        It is the student that the recipe would make of this teacher, but for what `lesson` leaves out; a search has
+        many, and the default stands for them. Killed, its training goes on where it stood.
         """
         settings = lesson(self.recipe.student)
-        full, shape = build.shape_of(teacher.model.config), build.choose(self.recipe.student, teacher.model.config)
+        full, shape = build.shape_of(teacher.model.config), build.choose(settings, teacher.model.config)
         plan = matching.plan(settings, shape, full)
         # Its vocabulary is that of all texts, however many are read here.
-        student = Beginning(self.recipe, teacher, self.corpus, self.corpus.read, Silent()).student(shape)
-        some = evenly(self.corpus.read, texts)
+        plain = self.recipe.model_copy(update={"student": settings})
+        student = Beginning(plain, teacher, self.corpus, self.corpus.read, Silent()).student(shape)
+        some = evenly(self.splits, texts)
         wanted = replace(plan.recording(teacher.task.width, full.width), precision=self.recipe.teacher.precision)
         told = recording.record(teacher, some, wanted, folder=self.folder.signals, progress=Silent())
         validation = self.corpus["validation"]
@@ -111,6 +136,12 @@ class Trials:
 
 
 def lesson(settings: StudentRecipe) -> StudentRecipe:
-    """How a student learns on trial: as it will, all at once, for one epoch, in the order of chance."""
-    once = {"epochs": 1, "stages": None, "growth": None, "curriculum": None, "balance": "given", "patience": None}
-    return stages.together(settings.training()).model_copy(update=once)
+    """How a student learns on trial: whatever any stage weighs, all at once, for one epoch, the texts by chance.
+
+    What is left out is chosen later (`balance: auto`), comes behind the layers (`wide`), concerns the texts (`select`,
+    `augment`, `curriculum`), stands between teacher and student (`assistant`), or makes it small (`embeddings`).
+    """
+    default, parts = type(settings).model_fields, stages.of(settings.training())
+    weights: dict[str, Any] = {term: max(getattr(part, term) for part in parts) for term in StudentRecipe.TERMS}
+    plain = {key: default[key].default for key in _LEFT_OUT}
+    return parts[-1].model_copy(update={**weights, **plain, "epochs": 1, "balance": "given"})

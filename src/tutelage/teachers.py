@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 
 from tutelage import candidates, pilots, rewording, storage
@@ -194,14 +195,14 @@ class School:
             # What cannot be is said before the first is trained.
             self._start(one)
         made = self._epochs(several[0]) if settings.candidates else self._each(several)
-        asked = settings.choose_by == "pilots"
-        trials: Sequence[Pilot | None] = self._trials(made, name) if asked else [None] * len(made)
+        trials = self._trials(made, name) if settings.choose_by == "pilots" and len(made) > 1 else None
         began = time.monotonic()
         with self.progress.bar("Comparing teachers", len(made)) as bar:
             known = []
-            for each, trial in zip(made, trials, strict=True):
+            for number, each in enumerate(made):
                 network = self._load(each.place)
-                known.append(candidates.judged(each.title, network, self.recipe, self.folder, self.corpus, trial))
+                judged = candidates.judged(each.title, network, self.recipe, self.folder, self.corpus)
+                known.append(replace(judged, pilot=trials[number]) if trials else judged)
                 bar.advance()
         best, choice = candidates.choose(known, self.corpus.task.headline, settings.choose_by, together=together)
         storage.copy_folder(made[best].place, self.folder.teacher)
@@ -218,6 +219,10 @@ class School:
     def _trials(self, made: Sequence[_Made], name: str) -> list[Pilot]:
         """How the student fares under each of several teachers."""
         trials, began = pilots.Trials(self.recipe, self.folder, self.corpus), time.monotonic()
+        name = storage.fingerprint_of(name, _seals([one.place for one in made]))
+        kept = self.folder.done(pilots.STAGE, name)
+        if kept is not None:
+            return [Pilot(np.array(one["loss"]), one["texts"]) for one in kept["pilots"]]
         total = sum(teachers * read for teachers, read in pilots.rounds(len(made), trials.texts))
         with self.progress.bar("Trying the student under each teacher", total) as bar:
 
@@ -227,7 +232,8 @@ class School:
                 return loss
 
             found = pilots.halve(len(made), trials.texts, trial)
-        self.folder.finish(pilots.STAGE, name, started=began)
+        told = [{"loss": one.loss.tolist(), "texts": one.texts} for one in found]
+        self.folder.finish(pilots.STAGE, name, started=began, pilots=told)
         return found
 
     def _places(self, count: int) -> list[Path]:
