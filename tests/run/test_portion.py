@@ -16,8 +16,9 @@ from tutelage.artifacts.corpus import Corpus
 from tutelage.artifacts.measurements import Interval, Search, Tried
 from tutelage.budget import share_in, texts_in
 from tutelage.check import check
+from tutelage.climb import Climb
 from tutelage.student import ladder
-from tutelage.trial import next_best
+from tutelage.trial import Surely, next_best
 
 TEACHING = 100.0
 
@@ -79,6 +80,31 @@ def test_a_search_reads_as_much_as_its_time_allows(given: dict[str, Any], monkey
     assert not [title for title in listener.done if "Distilling" in title]
     asked = {**goal, "select": {"share": 1.0, "by": "random"}}
     assert share(pipeline.run({**given, "student": asked}, resume=True)) is None
+
+
+def test_where_nothing_is_sure_nothing_is_to_spare(given: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cascades that may cost more are tried behind students that surely keep the share, after all texts, too."""
+    spared: list[str] = []
+
+    def faster(_: Climb, found: Tried, *__: Any) -> Tried:
+        spared.append(found.name)
+        return found
+
+    monkeypatch.setattr(Climb, "_faster", faster)
+    timed(monkeypatch, texts=len(tiny_models.reviews()) // 2)
+    pipeline.run(given)
+    assert spared == ["one", "one, all texts"]
+    spared.clear()
+    monkeypatch.setattr(Surely, "low", lambda *_: 0.0)
+    goal = {**given["student"], "search_time": 1.50001}
+    run = pipeline.run({**given, "student": goal}, resume=True)
+    search = run.measurements.search
+    assert search is not None
+    assert not search.reached
+    # It probably keeps the share all the same.
+    assert all(tried.retention and (tried.retention.value or 0.0) >= 0.3 for tried in search.tried)
+    assert [tried.name for tried in search.tried] == ["one", "one, all texts"]
+    assert not spared
 
 
 def judged(
