@@ -3,8 +3,8 @@
 The best model is not always the best teacher (a 3-layer student learned more from a weaker one, arXiv 2012.06048).
 Each candidate teaches a linear model, which takes seconds; unless the recipe says otherwise, the one whose lesson
 leaves the lowest validation loss is taken. Its own loss and score are shown beside it. Two things are found only where
-they decide: short trials of the student, which take as long as they are (`pilots.py`), and how far apart its gradients
-are under each, which rank worse (docs/decisions/0018).
+they decide, for both rank worse: short trials of the student (`pilots.py`, docs/decisions/0022), and how far apart its
+gradients are under each (docs/decisions/0018).
 """
 
 from __future__ import annotations
