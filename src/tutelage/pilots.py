@@ -1,7 +1,7 @@
 """Short trials of the student itself under each of several teachers; the better half goes on to twice as many texts.
 
 Successive halving (Jamieson and Talwalkar 2016, arXiv 1502.07943): of M teachers all teach for a few texts, the half
-whose students have the lower validation loss for twice as many, and so on until one is left. There an arm goes on from
+whose students have the lower validation loss for twice as many, and so on until two are left. There an arm goes on from
 where it stood; here every trial begins anew, so that the learning rate of each has fallen to its end when it is judged.
 """
 

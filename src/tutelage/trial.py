@@ -31,6 +31,7 @@ from tutelage.tasks import Array
 from tutelage.workshop import Workshop
 
 JUDGES = ("judge", "validation")
+# Resamples beyond a bound, at least: with fewer it would hang on the luck of the draw.
 _IN_TAIL = 20
 
 
