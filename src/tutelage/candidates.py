@@ -68,7 +68,7 @@ class Candidate:
             found["taught"] = float(self.taught.mean())
         if self.gradients is not None:
             found["gradients"] = self.gradients.grace
-        if self.pilot is not None:
+        if self.pilot is not None and self.pilot.loss is not None:
             found["pilots"] = float(self.pilot.loss.mean())
         return found
 
@@ -132,7 +132,8 @@ def choose(
     several = len(candidates) > 1
     by, why = (by, _WHY[by]) if several and not together else ("loss", _TOGETHER if several else _ALONE)
     figures = [one.figures() for one in candidates]
-    values = np.array([one[by] for one in figures]) * (-1 if by == "score" and metric.higher_is_better else 1)
+    sign = -1 if by == "score" and metric.higher_is_better else 1
+    values = sign * np.array([one.get(by, np.inf) for one in figures])  # a trial that failed tells nothing
     if by == "gradients":
         values[~_about_as_right(candidates)] = np.inf
     if by == "pilots":
@@ -150,7 +151,7 @@ def choose(
         "what": "teacher",
         "taken": best.model,
         "why": f"{why}: {told}",
-        "figures": {**{key: [one[key] for one in figures] for key in figures[0]}, **more},
+        "figures": {**{key: [one.get(key) for one in figures] for key in figures[order[0]]}, **more},
     }
 
 
@@ -165,8 +166,8 @@ def _about_as_right(candidates: Sequence[Candidate]) -> NDArray[np.bool_]:
 
 
 def _went_on(candidates: Sequence[Candidate]) -> NDArray[np.bool_]:
-    """(M,): whose student was in the last round of trials; the others had fewer texts."""
-    texts = np.array([one.pilot.texts if one.pilot else 0 for one in candidates])
+    """(M,): whose student was in the last round of trials that anybody stood; the others had fewer texts."""
+    texts = np.array([one.pilot.texts if one.pilot and one.pilot.loss is not None else 0 for one in candidates])
     went_on: NDArray[np.bool_] = texts == texts.max()
     return went_on
 
@@ -181,4 +182,5 @@ def _told(one: Candidate, figures: dict[ChooseBy, float], by: ChooseBy, metric: 
     }
     rest = [f"{title} {figures[key]:.4f}" for key, title in titles.items() if key in figures and key != by]
     read = f" after {one.pilot.texts:,} texts" if by == "pilots" and one.pilot else ""
-    return f"{one.model} {figures[by]:.4f}{read} ({', '.join(rest)})"
+    value = f"{figures[by]:.4f}" if by in figures else "failed"
+    return f"{one.model} {value}{read} ({', '.join(rest)})"

@@ -5,8 +5,9 @@ The first that surely keeps what was asked for is taken. All rungs learn in the 
 compressing may take `search_time` as long as the teacher's own fine-tuning. What would take longer is trained for fewer
 epochs or left out, except the first rung that is trained, which tells how long the others take, and what needs no
 training: the linear student and the teacher itself. A rung that lies hopelessly behind on validation is not trained to
-its end. Of many unlabelled texts a part must do (`portion.py`); then those that may reach the goal learn once more,
-from all, the cheapest first, and where none does, the next larger one, for which there was no time.
+its end; one whose training fails has lost, and the others go on. Of many unlabelled texts a part must do
+(`portion.py`); then those that may reach the goal learn once more, from all, the cheapest first, and where none does,
+the next larger one, for which there was no time.
 
 Where the first good rung keeps more than was asked for, what is cheaper may answer alone more often, which costs of
 that and is faster: such cascades are judged on the same rows, and the fastest that still keeps enough is taken.
@@ -22,6 +23,7 @@ from tutelage import portion, storage
 from tutelage.artifacts.measurements import Search, Tried
 from tutelage.artifacts.signals import Signals
 from tutelage.budget import Estimate, Spent
+from tutelage.errors import TrainingError
 from tutelage.evaluate import machine
 from tutelage.gather import Gathering
 from tutelage.made import Bench, Made
@@ -50,6 +52,7 @@ class Climb:
         self._tried: dict[str, Tried] = {}
         self._made: dict[str, Made] = {}
         self._gated: list[Made] = []
+        self._failure: TrainingError | None = None
         self._epochs: dict[str, int] = {}
         self._again = False
         """Whether students read all texts now, once more."""
@@ -80,7 +83,7 @@ class Climb:
             self.workshop.progress.say(
                 f"{taken.name}: given up before, and now trained to its end, for it is delivered"
             )
-            made = self._to_its_end(self._rungs()[taken.rung])
+            made = self.to_its_end(self._rungs()[taken.rung])
         return self._moved_in(made, taken.name), search
 
     def _once_more(self, search: Search) -> Search:
@@ -100,7 +103,9 @@ class Climb:
             for rung in likely:
                 workshop.progress.say(f"{rung.name}: learns once more, from all texts")
                 tried.append(Step(rung, 0.0, 0.0))
-                found = self._try(Candidate(rung, again=True))
+                found = self._attempt(Candidate(rung, again=True))
+                if found is None:
+                    continue
                 if found.within and found.keeps:
                     self._faster(found, tried)
                 if found.within and value(found) >= (search.keep or 1.0):
@@ -119,18 +124,18 @@ class Climb:
         self._again = again
         self._signals = self._heard_by(self._rungs().values())
 
-    def beside(self, search: Search) -> dict[str, Made]:
-        """The rungs that cost a little less and a little more than the one that was taken; those not tried are made."""
+    def beside(self, search: Search) -> dict[str, Rung]:
+        """The rungs that cost a little less and a little more than the one that was taken."""
         taken = next(tried.rung for tried in search.tried if tried.taken)
         costs: dict[str, list[float]] = self.workshop.folder.kept("search plan")["costs"]
         order = sorted(costs, key=costs.__getitem__)
         place = order.index(taken)
         places = {"smaller": place - 1, "larger": place + 1}
         rungs = self._rungs()
-        return {where: self._to_its_end(rungs[order[at]]) for where, at in places.items() if 0 <= at < len(order)}
+        return {where: rungs[order[at]] for where, at in places.items() if 0 <= at < len(order)}
 
-    def _to_its_end(self, rung: Rung) -> Made:
-        """A rung that is not given up; one that was stays beside it, as it was judged."""
+    def to_its_end(self, rung: Rung) -> Made:
+        """A rung that is not given up; one that was stays beside it, as it was judged. Made, if it was not tried."""
         bench, place = self._bench(rung), self.workshop.folder.sizes / rung.name
         if self.workshop.folder.kept(bench.learning).get("given_up"):
             names = (f"{bench.learning}, to its end", f"{bench.compressing}, to its end")
@@ -163,11 +168,15 @@ class Climb:
             if why_not:
                 self._leave_out(step.rung, why_not)
                 continue
-            found = self._try(Candidate(step.rung))
+            found = self._attempt(Candidate(step.rung))
+            if found is None:
+                continue
             tried.append(step)
             if found.within and found.keeps:
                 reached = self._faster(found, tried, allowed).name
                 break
+        if self._failure and not any(step.rung.trains for step in tried):
+            raise self._failure
         return self._judge.conclude(self._tried.values(), reached, allowed=allowed, seconds=self._spent(tried))
 
     def _why_not(self, step: Step, steps: Sequence[Step], tried: Sequence[Step], allowed: float) -> str:
@@ -320,6 +329,16 @@ class Climb:
                 if other.within and other.keeps and (other.rows_per_second or 0) > (best.rows_per_second or 0):
                     best = other
         return best
+
+    def _attempt(self, candidate: Candidate) -> Tried | None:
+        """A rung before its judge; None where its training failed, which is told of it among the others."""
+        try:
+            return self._try(candidate)
+        except TrainingError as error:
+            self._failure = error
+            self._tried[candidate.name] = Tried(name=candidate.name, verdict=f"failed: {error.given}")
+            self.workshop.progress.warn(f"{candidate.name} failed, and the search goes on without it: {error}")
+            return None
 
     def _try(self, candidate: Candidate, made: Made | None = None) -> Tried:
         rung = candidate.rung

@@ -8,7 +8,7 @@ where it stood; here every trial begins anew, so that the learning rate of each 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 from tutelage.artifacts.corpus import Corpus, Split, evenly
 from tutelage.artifacts.network import Network
 from tutelage.beginning import Beginning
+from tutelage.errors import TrainingError
 from tutelage.folder import RunFolder
 from tutelage.progress import Silent
 from tutelage.recipe import Recipe, StudentRecipe
@@ -50,10 +51,27 @@ _LEFT_OUT = (
 class Pilot:
     """The last trial that a teacher's student had."""
 
-    loss: Array
-    """Its label losses on N validation rows, calibrated (N,)."""
+    loss: Array | None
+    """Its label losses on N validation rows, calibrated (N,); None where its training failed."""
     texts: int
     """How many texts it read, each once."""
+    failed: str = ""
+    """What its training failed of."""
+
+    @property
+    def mean(self) -> float:
+        """The mean of its losses; infinite where there are none."""
+        return math.inf if self.loss is None else float(self.loss.mean())
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON."""
+        return {"loss": None if self.loss is None else self.loss.tolist(), "texts": self.texts, "failed": self.failed}
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> Pilot:
+        """The inverse of `as_dict`."""
+        loss = kept["loss"]
+        return cls(None if loss is None else np.array(loss), kept["texts"], kept.get("failed", ""))
 
 
 def rounds(several: int, texts: int) -> list[tuple[int, int]]:
@@ -75,13 +93,23 @@ def halve(several: int, texts: int, trial: Callable[[int, int], Array]) -> list[
     """The last trial of each of several teachers.
 
     `trial` gives the validation losses (N,) of the student of a teacher, by its number, after so many texts. Of equal
-    ones the first goes on.
+    ones the first goes on. A teacher whose student's training fails has lost. Raises its `TrainingError` when all have.
     """
     found: dict[int, Pilot] = {}
-    going = list(range(several))
+    going, failures = list(range(several)), []
     for teachers, read in rounds(several, texts):
-        going = sorted(going, key=lambda one: float(found[one].loss.mean()) if found else 0.0)[:teachers]
-        found |= {one: Pilot(trial(one, read), read) for one in sorted(going)}
+        if len(going) < 2:
+            break  # there is no other left
+        going = sorted(going, key=lambda one: found[one].mean if found else 0.0)[:teachers]
+        for one in sorted(going):
+            try:
+                found[one] = Pilot(trial(one, read), read)
+            except TrainingError as error:
+                found[one] = Pilot(None, read, error.given)
+                failures.append(error)
+        going = [one for one in going if found[one].loss is not None]
+    if failures and all(one.loss is None for one in found.values()):
+        raise failures[-1]
     return [found[one] for one in range(several)]
 
 

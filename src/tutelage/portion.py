@@ -91,10 +91,12 @@ def told(search: Search, again: Sequence[Tried]) -> Search:
 
     The fastest of them that surely keeps enough; without any, what was found if that did. Without that, too, the next
     best of them, unless it is surely worse than what was found: what has read more has the benefit of the doubt.
+    Those whose training failed are told of, and that is all.
     """
     found = next(tried for tried in search.tried if tried.taken)
-    sure = [one for one in again if one.within and one.keeps]
-    taken = max(sure, key=lambda one: one.rows_per_second or 0.0) if sure else next_best(again, search.keep)
+    judged = [one for one in again if one.retention is not None] or [found]
+    sure = [one for one in judged if one.within and one.keeps and one is not found]
+    taken = max(sure, key=lambda one: one.rows_per_second or 0.0) if sure else next_best(judged, search.keep)
     worse = taken.within < found.within or value(taken) < ((found.retention and found.retention.low) or 0.0)
     if not sure and (worse or (found.within and found.keeps)):
         taken = found

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tutelage.artifacts.measurements import Search
 from tutelage.climb import Climb
-from tutelage.errors import ModelError
+from tutelage.errors import ModelError, TrainingError
 from tutelage.made import Bench, Made
 from tutelage.recipe import Recipe
 from tutelage.student import ladder, matching
@@ -56,16 +57,28 @@ def neighbours(workshop: Workshop, made: Made, climb: Climb | None, search: Sear
     if not workshop.recipe.evaluate.neighbours:
         return []
     if climb is not None and search is not None:
-        return [Neighbour(where, other) for where, other in climb.beside(search).items()]
+        beside, make = climb.beside(search), climb.to_its_end
+    else:
+        beside = {rung.name: rung for rung in _rungs(workshop, made.learned.shape)}
+        make = partial(_made, workshop, made)
     found = []
-    for rung in _rungs(workshop, made.learned.shape):
-        settings, place = ladder.settings_for(rung, made.learned.settings), workshop.folder.sizes / rung.name
-        bench = Bench(place / "student", place / "export", f"student, {rung.name}", f"compress, {rung.name}")
-        if not workshop.has(settings, rung.shape, bench):
-            told = rung.shape.describe()
-            workshop.progress.say(f"The student one size {rung.name} ({told})")
-        found.append(Neighbour(rung.name, workshop.make(settings, rung.shape, bench)))
+    for where, rung in beside.items():
+        try:
+            found.append(Neighbour(where, make(rung)))
+        except TrainingError as error:
+            # There is a student; what another size would have given is no reason to lose it.
+            workshop.progress.warn(f"there is no student one size {where} to compare with: {error}")
     return found
+
+
+def _made(workshop: Workshop, taken: Made, rung: Rung) -> Made:
+    """A neighbour where nothing was searched."""
+    settings, place = ladder.settings_for(rung, taken.learned.settings), workshop.folder.sizes / rung.name
+    bench = Bench(place / "student", place / "export", f"student, {rung.name}", f"compress, {rung.name}")
+    if not workshop.has(settings, rung.shape, bench):
+        told = rung.shape.describe()
+        workshop.progress.say(f"The student one size {rung.name} ({told})")
+    return workshop.make(settings, rung.shape, bench)
 
 
 def _rungs(workshop: Workshop, shape: Shape) -> list[Rung]:

@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 
 from tutelage import candidates, pilots, rewording, storage
@@ -222,7 +221,7 @@ class School:
         name = storage.fingerprint_of(name, _seals([one.place for one in made]))
         kept = self.folder.done(pilots.STAGE, name)
         if kept is not None:
-            return [Pilot(np.array(one["loss"]), one["texts"]) for one in kept["pilots"]]
+            return [Pilot.of(one) for one in kept["pilots"]]
         total = sum(teachers * read for teachers, read in pilots.rounds(len(made), trials.texts))
         with self.progress.bar("Trying the student under each teacher", total) as bar:
 
@@ -232,8 +231,10 @@ class School:
                 return loss
 
             found = pilots.halve(len(made), trials.texts, trial)
-        told = [{"loss": one.loss.tolist(), "texts": one.texts} for one in found]
-        self.folder.finish(pilots.STAGE, name, started=began, pilots=told)
+        for each, one in zip(made, found, strict=True):
+            if one.failed:
+                self.progress.warn(f"{each.title}: its student failed after {one.texts:,} texts: {one.failed}")
+        self.folder.finish(pilots.STAGE, name, started=began, pilots=[one.as_dict() for one in found])
         return found
 
     def _places(self, count: int) -> list[Path]:

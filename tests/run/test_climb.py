@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,18 +20,21 @@ from tutelage.artifacts.network import Network
 from tutelage.budget import Estimate, Spent
 from tutelage.climb import Climb
 from tutelage.compress import cascade, compare
-from tutelage.errors import DataError, ModelError, RecipeError
+from tutelage.errors import DataError, ModelError, RecipeError, TrainingError
 from tutelage.evaluate import speed
 from tutelage.evaluate.intervals import Bootstrap
 from tutelage.evaluate.speed import Contender, Speed, Timed
+from tutelage.made import Bench, Made
 from tutelage.progress import Silent
 from tutelage.recipe import StudentRecipe, load
 from tutelage.recipe_matching import Stage
 from tutelage.student import ladder
+from tutelage.student.build import Shape
 from tutelage.student.ladder import Step
 from tutelage.tasks import TextClassification
-from tutelage.training import hope
+from tutelage.training import guard, hope
 from tutelage.trial import Judge, Surely
+from tutelage.workshop import Workshop
 
 LAYERS = ["one", "two", "half", "whole"]
 
@@ -270,6 +274,42 @@ def test_a_rung_that_is_hopelessly_behind_is_given_up_and_found_again(
     other = pipeline.run(given, resume=True).measurements.search
     assert other is not None
     assert other.tried[0].given_up_after is None
+
+
+def test_a_rung_that_diverges_loses_and_the_search_goes_on(
+    reviews: Path, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    diverging = {"one"}
+    make = Workshop.make
+
+    def never_finite(workshop: Workshop, settings: StudentRecipe, shape: Shape, bench: Bench, **more: Any) -> Made:
+        if any(bench.learning == f"student {name}" for name in diverging):
+            title, rate = "Distilling the student", settings.learning_rate
+            raise guard.not_finite("the loss is nan", title=title, epoch=0, step=3, learning_rate=rate)
+        return make(workshop, settings, shape, bench, **more)
+
+    monkeypatch.setattr(Workshop, "make", never_finite)
+    student = {"keep": 0.3, "control": False, "epochs": 1, "rungs": ["one", "two"], "balance": "given"}
+    given = recipe(reviews, bert, tmp_path / "run", student=student, evaluate={"neighbours": True})
+    listener = Listener()
+    run = pipeline.run(given, progress=listener)
+    search = run.measurements.search
+    assert search is not None
+    assert search.reached
+    failed = search.tried[0]
+    assert (failed.name, failed.retention, failed.late, failed.taken) == ("one", None, False, False)
+    assert failed.verdict == "failed: Distilling the student: the loss is nan at step 3 of epoch 1"
+    assert next(tried for tried in search.tried if tried.taken).rung == "two"
+    # What it was and how it may be mended is said, for the search and for the size below what was taken.
+    said = [line for line in listener.warned if "the loss is nan" in line]
+    assert len(said) == 2
+    assert all("learning_rate" in line for line in said)
+    assert run.measurements.sizes == []
+    assert "failed: Distilling the student" in (run.path / "report.html").read_text()
+    # Where nothing learned, nothing was searched.
+    diverging.add("two")
+    with pytest.raises(TrainingError, match="the loss is nan"):
+        pipeline.run({**given, "output": str(tmp_path / "other")})
 
 
 def test_three_levels_are_tried_where_asked_for(

@@ -141,6 +141,15 @@ def test_what_read_everything_is_delivered_unless_it_is_surely_worse(again: Trie
     assert told.reached == reached
 
 
+def test_one_that_failed_when_it_learned_again_is_told_of_and_changes_nothing() -> None:
+    failed = Tried(name="two, all texts", verdict="failed: the loss is nan")
+    told = portion.told(search_of(judged(0.95, 0.93, taken=True)), [failed])
+    assert ([one.taken for one in told.tried], told.reached) == ([True, False], False)
+    better = judged(0.98, 0.97, name="one, all texts")
+    told = portion.told(search_of(judged(0.95, 0.93, taken=True)), [failed, better])
+    assert ([one.taken for one in told.tried], told.reached) == ([False, False, True], True)
+
+
 def test_what_was_sure_stays_unless_somebody_is_sure_again() -> None:
     found = judged(0.99, 0.975, name="two", taken=True)
     unsure = judged(0.985, 0.96, name="one, all texts")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,14 @@ from listener import Listener
 from tiny_recipe import recipe
 from tutelage import check, pilots, pipeline
 from tutelage.candidates import Candidate, choose, named
+from tutelage.errors import TrainingError
 from tutelage.folder import LOG, RunFolder
 from tutelage.pilots import Pilot, Trials, halve, lesson, rounds
 from tutelage.progress import Logged, Progress
 from tutelage.recipe import StudentRecipe, load
 from tutelage.student.linear import Array
 from tutelage.tasks.base import Metric
+from tutelage.training import guard
 from tutelage.workshop import Workshop
 
 SCORE = Metric("accuracy", "Accuracy", lambda _, __: 0.0)
@@ -67,6 +70,38 @@ def test_one_that_read_less_is_not_taken_for_its_loss() -> None:
         Candidate("went on", ROWS + 0.5, 0.9, pilot=Pilot(ROWS + 0.3, 2048)),
     ]
     assert choose(several, SCORE, "pilots")[0] == 1
+
+
+def test_a_teacher_under_which_the_student_diverges_loses_and_the_others_go_on() -> None:
+    def trial(number: int, texts: int) -> Array:
+        if number in diverging:
+            title = "Distilling the student"
+            raise guard.not_finite("the loss is nan", title=title, epoch=0, step=texts, learning_rate=1)
+        return ROWS + 0.5 - 0.1 * number
+
+    diverging = {2, 3}
+    found = halve(4, 50_000, trial)
+    assert [one.texts for one in found] == [4096, 4096, 2048, 2048]
+    assert [one.loss is None for one in found] == [False, False, True, True]
+    assert found[3].failed == "Distilling the student: the loss is nan at step 2048 of epoch 1"
+    several = [Candidate(str(number), ROWS + 0.5, 0.9, pilot=one) for number, one in enumerate(found)]
+    best, choice = choose(several, SCORE, "pilots")
+    assert best == 1
+    assert "3 failed after 2,048 texts (itself 0.5000, accuracy 0.9000)" in choice["why"]
+    assert choice["figures"]["pilots"][2:] == [None, None]
+    json.dumps(choice, allow_nan=False)
+    # One is left: there is no other to be better than.
+    diverging |= {0}
+    found = halve(4, 50_000, trial)
+    several = [Candidate(str(number), ROWS + 0.5, 0.9, pilot=one) for number, one in enumerate(found)]
+    best, choice = choose(several, SCORE, "pilots")
+    assert (best, "against" in choice["why"], choice["figures"]["pilots"][0]) == (1, False, None)
+    assert found[1].texts == 2048
+    assert [Pilot.of(json.loads(json.dumps(one.as_dict()))).texts for one in found] == [2048] * 4
+    # Nobody can be chosen where nobody was heard.
+    diverging |= {1}
+    with pytest.raises(TrainingError, match="the loss is nan"):
+        halve(4, 50_000, trial)
 
 
 @pytest.fixture
