@@ -79,7 +79,7 @@ class StudentRecipe(ShapeRecipe, TransferRecipe, MatchingRecipe, TrainingRecipe)
     balance: Literal["auto", "given"] = Field(
         "auto",
         description="auto: a linear model tells which loss, alpha and temperature teach most, or no teacher at all; "
-        "given: as below, and as soon as one of them is set",
+        "given: as below, and as soon as one of them is named",
     )
     alpha: float = Field(1.0, ge=0, le=1, description="weight of the teacher; 1 - alpha is that of the labels")
     alpha_schedule: Decline = Field(
@@ -121,7 +121,8 @@ class StudentRecipe(ShapeRecipe, TransferRecipe, MatchingRecipe, TrainingRecipe)
     def _leaves_the_balance_open(cls, value: Any) -> Any:
         if not isinstance(value, dict) or "balance" in value:
             return value
-        given = [key for key in _BALANCE if key in value and value[key] != cls.model_fields[key].default]
+        # Whoever writes `alpha: 1` wants that, though it is the default; `loss: auto` leaves it open in so many words.
+        given = [key for key in _BALANCE if value.get(key) is not None and value[key] != "auto"]
         return {**value, "balance": "given" if given else "auto"}
 
     @model_validator(mode="after")

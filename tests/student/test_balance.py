@@ -226,13 +226,16 @@ def test_what_is_given_is_not_chosen() -> None:
     assert student(alpha=0.5).balance == "given"
     assert student(temperature=2.0).balance == "given"
     assert student(hidden=0.0, epochs=2).balance == "auto"
-    assert student(alpha=1.0).balance == "auto"
+    # What happens to be the default is all the same what was asked for, unless it says `auto` in so many words.
+    assert student(alpha=1.0).balance == "given"
+    assert student(stages=[{"epochs": 1}]).balance == "given"
+    assert student(loss="auto", stages=None).balance == "auto"
     with pytest.raises(RecipeError, match="balance: auto` chooses alpha and loss itself"):
         student(balance="auto", alpha=0.5, loss="kl")
 
 
 def test_a_recipe_written_out_is_the_same_again() -> None:
-    for given in ({}, {"alpha": 0.3}, {"balance": "given"}):
+    for given in ({}, {"alpha": 0.3}, {"alpha": 1.0}, {"balance": "given"}):
         value = {"task": "text-classification", "data": {"train": "x.csv"}, "output": "out", "student": given}
         made = recipes.load(value)
         assert recipes.load(yaml_text.read(recipes.dump(made))) == made
