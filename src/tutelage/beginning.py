@@ -48,14 +48,16 @@ class Beginning:
         return initialise.code_embeddings(student, self._codes(student, seed)) if self.coded(shape) else student
 
     def coded(self, shape: Shape) -> bool:
-        """Whether a student's embeddings are put together from pieces: asked for, or too large for the limit."""
+        """Whether a student's embeddings are put together from pieces: asked for, or too large for the limit.
+
+        Never those that learn, as the narrow ones of a search do: pieces stay as they are.
+        """
         settings = self._settings
-        if shape == NOTHING:
+        if shape == NOTHING or not build.frozen_embeddings(settings, shape, self._full):
             return False
         if settings.embeddings != "auto" or settings.max_mb is None:
             return settings.embeddings == "coded"
-        frozen = build.frozen_embeddings(settings, shape, self._full)
-        return frozen and shape.inner + shape.width * len(self._words.kept) > 1e6 * settings.max_mb
+        return shape.inner + shape.width * len(self._words.kept) > 1e6 * settings.max_mb
 
     def least_bytes(self, shape: Shape) -> int:
         """About what a student's weights alone take in eight bits."""

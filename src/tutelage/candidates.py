@@ -143,7 +143,9 @@ def choose(
     told = ", ".join(_told(one, known, by, metric) for one, known in zip(candidates, figures, strict=True))
     more: dict[str, float] = {}
     ours, theirs = best.lesson(by), second.lesson(by)
-    if ours is not None and theirs is not None:
+    # Where all others fell out before the end, the next of them learned from fewer texts.
+    compared = len(order) == 1 or bool(np.isfinite(values[order[1]]))
+    if ours is not None and theirs is not None and compared:
         gain, error = balance.better(ours, theirs)
         told += f"; {-gain:+.4f} ± {error:.4f} against {second.model}"
         more = {"gain": gain, "standard_error": error}

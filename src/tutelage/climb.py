@@ -26,7 +26,7 @@ from tutelage.budget import Estimate, Spent
 from tutelage.errors import TrainingError
 from tutelage.evaluate import machine
 from tutelage.gather import Gathering
-from tutelage.made import Bench, Made
+from tutelage.made import GATED, Bench, Made
 from tutelage.recipe import StudentRecipe
 from tutelage.student import ladder, stages
 from tutelage.student.ladder import Rung, Step
@@ -51,7 +51,8 @@ class Climb:
         self.folder = workshop.folder.search
         self._tried: dict[str, Tried] = {}
         self._made: dict[str, Made] = {}
-        self._gated: list[Made] = []
+        self._lost = 0.0
+        """Seconds of trainings that failed."""
         self._failure: TrainingError | None = None
         self._epochs: dict[str, int] = {}
         self._again = False
@@ -83,7 +84,10 @@ class Climb:
             self.workshop.progress.say(
                 f"{taken.name}: given up before, and now trained to its end, for it is delivered"
             )
-            made = self.to_its_end(self._rungs()[taken.rung])
+            try:
+                made = self.to_its_end(self._rungs()[taken.rung])
+            except TrainingError as error:
+                self.workshop.progress.warn(f"{taken.name} stays as it was when it was given up: {error}")
         return self._moved_in(made, taken.name), search
 
     def _once_more(self, search: Search) -> Search:
@@ -102,10 +106,10 @@ class Climb:
             started, tried = time.monotonic(), []
             for rung in likely:
                 workshop.progress.say(f"{rung.name}: learns once more, from all texts")
-                tried.append(Step(rung, 0.0, 0.0))
                 found = self._attempt(Candidate(rung, again=True))
                 if found is None:
                     continue
+                tried.append(Step(rung, 0.0, 0.0))
                 if found.within and found.keeps:
                     self._faster(found, tried)
                 if found.within and value(found) >= (search.keep or 1.0):
@@ -159,6 +163,8 @@ class Climb:
         if first is not None:
             way = self.workshop.way(self._training(first), first.shape, self._signals)
             self.settings = self.settings.model_copy(update=way)
+        else:
+            self.workshop.folder.forget(Bench.balancing)
 
     def _climb(self, steps: Sequence[Step], allowed: float) -> Search:
         tried: list[Step] = []
@@ -277,10 +283,11 @@ class Climb:
         return times[bench.learning] + times[bench.compressing]
 
     def _spent(self, tried: Sequence[Step]) -> float:
-        """Seconds of the search so far: choosing how to learn, every rung, every cascade."""
+        """Seconds of the search so far: choosing how to learn, every rung, also what failed, and every cascade."""
         times = self.workshop.folder.times()
-        gates = sum(times.get(made.learned.bench.compressing, 0.0) for made in self._gated)
-        return times.get("balance", 0.0) + sum(self._seconds(self._bench(step.rung)) for step in tried) + gates
+        gates = sum(seconds for stage, seconds in times.items() if stage.startswith("compress ") and GATED in stage)
+        rungs = sum(self._seconds(self._bench(step.rung)) for step in tried)
+        return times.get("balance", 0.0) + rungs + self._lost + gates
 
     def _bench(self, rung: Rung) -> Bench:
         name = Candidate(rung, again=self._again).name
@@ -324,7 +331,6 @@ class Climb:
                 made = self._make(candidate)
                 if made.cascade_loss != loss:
                     continue
-                self._gated.append(made)
                 other = self._try(candidate, made)
                 if other.within and other.keeps and (other.rows_per_second or 0) > (best.rows_per_second or 0):
                     best = other
@@ -336,6 +342,7 @@ class Climb:
             return self._try(candidate)
         except TrainingError as error:
             self._failure = error
+            self._lost += self.workshop.folder.trained(self._bench(candidate.rung).learning)
             self._tried[candidate.name] = Tried(name=candidate.name, verdict=f"failed: {error.given}")
             self.workshop.progress.warn(f"{candidate.name} failed, and the search goes on without it: {error}")
             return None

@@ -80,13 +80,15 @@ class RunFolder:
     def claim(cls, recipe: Asked, *, resume: bool, recipe_name: str = RECIPE) -> RunFolder:
         """Take the recipe's output folder, new or of the same recipe. Under another name it is another kind of run.
 
-        Raises `OutputError` when it holds anything else; with `resume`, a changed recipe is accepted, and the stages
-        that the change touches are done again.
+        Raises `OutputError` when it holds anything else, or another process works in it; with `resume`, a changed
+        recipe is accepted, and the stages that the change touches are done again.
         """
         run = cls(Path(recipe.output), recipe_name=recipe_name)
         run.refuse_others(recipe, resume=resume)
         (run.path / _INSIDE).mkdir(parents=True, exist_ok=True)
-        storage.write_text(run.recipe_file, recipes.dump(recipe))
+        # A run that is going on there keeps its recipe: this one is refused.
+        with run.locked():
+            storage.write_text(run.recipe_file, recipes.dump(recipe))
         return run
 
     def refuse_others(self, recipe: Asked, *, resume: bool) -> None:
@@ -130,14 +132,21 @@ class RunFolder:
                 storage.mend(folder)
             yield
 
-    def done(self, stage: str, fingerprint: str, *outputs: Path) -> dict[str, Any] | None:
-        """What was kept of a stage, if it was finished on the same input and its outputs are still there."""
+    def done(self, stage: str, fingerprint: str, *outputs: Path, other: str | None = None) -> dict[str, Any] | None:
+        """What was kept of a stage, if it was finished on the same input and its outputs are still there.
+
+        `other` names a second input that is as good. What was made of any other input is about to be written over, so
+        that it is forgotten: found by its own recipe later, it might be a file of this one.
+        """
         self._asked[stage] = len(self._used)
         record = self._records().get(stage)
-        if record and record["fingerprint"] == fingerprint and all(output.exists() for output in outputs):
+        same = record is not None and record["fingerprint"] in {fingerprint, other}
+        if record and same and all(output.exists() for output in outputs):
             kept: dict[str, Any] = record["kept"]
             self.uses(stage)
             return kept
+        if outputs and not same:
+            self.forget(stage)
         return None
 
     def finish(self, stage: str, fingerprint: str, *, started: float, **kept: Any) -> dict[str, Any]:

@@ -11,6 +11,9 @@ from tutelage.compress.graph import Graph
 from tutelage.recipe import StudentRecipe
 from tutelage.student.build import Shape
 
+GATED = ", cascade "
+"""What the stage of a cascade of its own has after the name of that which compressed the student."""
+
 
 @dataclass(frozen=True)
 class Bench:

@@ -29,7 +29,7 @@ from tutelage.climb import Climb
 from tutelage.data.identity import fingerprint_sources
 from tutelage.data.prepare import prepare
 from tutelage.encoding import reading
-from tutelage.errors import Interrupted
+from tutelage.errors import Interrupted, TrainingError
 from tutelage.evaluate import machine
 from tutelage.folder import LABELS, LOG, RunFolder
 from tutelage.labelling import Labelling
@@ -115,8 +115,8 @@ class _Story:
         made, search = climb.find() if climb else (self._student(workshop), None)
         # Of a student that was not distilled there is nothing to compare.
         wanted = self.recipe.student.control and made.learned.trained
-        control = controls.make(workshop, made.learned, self.folder.control) if wanted else None
-        repeats = seeds.repeats(workshop, made, control=wanted)
+        control = self._control(workshop, made) if wanted else None
+        repeats = seeds.repeats(workshop, made, control=control is not None)
         neighbours = sizes.neighbours(workshop, made, climb, search)
         curve = workshop.curve(made.learned) if self.recipe.student.draws_curve else None
         cast = proof.Cast(workshop, made, control, search, curve, repeats, neighbours)
@@ -144,6 +144,8 @@ class _Story:
         """The teacher, and everything else that students are made from."""
         school = School(self.recipe, self.folder, corpus, self.reading, self.progress, self._check(corpus))
         name, teacher = school.teacher()
+        # Of a teacher that is there already it was not asked yet whether this student can be made from it.
+        refuse.shape(self.recipe, teacher.model)
         voices = Choir(self.recipe, self.folder, corpus, teacher, name, self.progress).voices()
         if self.recipe.student.balance == "given":
             self.folder.forget(Bench.balancing)
@@ -164,6 +166,14 @@ class _Story:
         shape, folder = refuse.shape(self.recipe, workshop.teacher.model), self.folder
         sizes.hear(workshop, shape)
         return workshop.make(self.recipe.student.training(), shape, Bench(folder.student, folder.export))
+
+    def _control(self, workshop: Workshop, made: Made) -> Network | None:
+        """None where its training failed: there is a student, and no reason to lose it."""
+        try:
+            return controls.make(workshop, made.learned, self.folder.control)
+        except TrainingError as error:
+            self.progress.warn(f"there is no control to compare with: {error}")
+            return None
 
     def _prove(self, cast: proof.Cast) -> Measurements:
         """Measure every model on the same test rows, on this machine, in one go."""

@@ -80,6 +80,8 @@ def shape(recipe: Recipe, teacher: Any) -> Shape:
     settings = recipe.student
     found = build.choose(settings, teacher.config)
     build.check_convolution(found, teacher)
+    if not settings.searches:
+        build.check_coded(settings, found, teacher.config)
     matching.check(settings, found, teacher)
     growth.check(settings, found, teacher)
     ladder.check(settings, teacher)

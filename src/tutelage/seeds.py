@@ -15,6 +15,7 @@ import numpy as np
 
 from tutelage import control as controls
 from tutelage import storage
+from tutelage.errors import TrainingError
 from tutelage.evaluate.seeds import Trained
 from tutelage.made import Bench, Made
 from tutelage.tasks import Array
@@ -37,7 +38,11 @@ def repeats(workshop: Workshop, made: Made, *, control: bool) -> list[Trained]:
     for seed in range(recipe.seed + 1, recipe.seed + count):
         if not workshop.has(made.learned.settings, made.learned.shape, _bench(workshop, seed)):
             say(f"Again from seed {seed}, {seed - recipe.seed} of {count - 1}{_expected(workshop, made)}")
-        found.append(_repeat(workshop, made, seed, control=control))
+        try:
+            found.append(_repeat(workshop, made, seed, control=control))
+        except TrainingError as error:
+            # There is a student; what another seed would have given is no reason to lose it.
+            workshop.progress.warn(f"seed {seed} is left out: {error}")
     return found
 
 

@@ -60,6 +60,8 @@ class School:
             name = self._made(settings, "teacher", place)
         else:
             name = self._best([settings.model_copy(update={"model": one, "models": None}) for one in names])
+        for warning in self.folder.kept("teacher").get("warnings", []):
+            self.progress.warn(warning)
         return name, self._load(place)
 
     def _load(self, place: Path) -> Network:
@@ -73,9 +75,7 @@ class School:
         if kept is None:
             network, history, choices, started = self._trained(settings, stage)
             network.save(place)
-            kept = self._finished(settings, stage, name, history, choices, started=started)
-        for warning in kept.get("warnings", []):
-            self.progress.warn(warning)
+            self._finished(settings, stage, name, history, choices, started=started)
         return name
 
     def _trained(
@@ -255,6 +255,7 @@ class School:
         stage, name = "teacher epochs", storage.fingerprint_of("epochs", self._fingerprint(settings))
         kept = self.folder.done(stage, name)
         if kept is None or not all(place.exists() for place in self._places(len(kept["names"]))):
+            self.folder.forget(stage)
             network, history, choices, started = self._trained(settings, stage, Epochs(self._kept(stage)))
             names = [f"{settings.model} after epoch {int(epoch['epoch'])}" for epoch in history] or [settings.model]
             for number, place in enumerate(self._places(len(names)), start=1):
@@ -262,8 +263,6 @@ class School:
                     network, *_ = self._trained(settings, stage, Epochs(self._kept(stage), number), quiet=True)
                 network.save(place)
             kept = self._finished(settings, stage, name, history, choices, started=started, names=names)
-        for warning in kept.get("warnings", []):
-            self.progress.warn(warning)
         places = self._places(len(kept["names"]))
         return [_Made(title, stage, place) for title, place in zip(kept["names"], places, strict=True)]
 

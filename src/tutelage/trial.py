@@ -31,6 +31,8 @@ from tutelage.tasks import Array
 from tutelage.workshop import Workshop
 
 JUDGES = ("judge", "validation")
+# Bytes of a model card, about, which only a finished run has; a limit on megabytes holds with it.
+_CARD = 6_000
 # Resamples beyond a bound, at least: with fewer it would hang on the luck of the draw.
 _IN_TAIL = 20
 
@@ -113,7 +115,7 @@ class Judge:
         kept, surely = self._bootstrap.ratio(said, self._teacher), self._sure.low(said, self._teacher)
         contender = Contender(name, "onnxruntime", speed.packed(bundle))
         timed = speed.measure([contender], texts[: workshop.recipe.evaluate.speed_rows], progress=workshop.progress)
-        fast, size = timed.speeds[name, "onnxruntime"], storage.size_of(bundle.path)
+        fast, size = timed.speeds[name, "onnxruntime"], storage.size_of(bundle.path) + _CARD
         shutil.rmtree(bundle.path)
         within, keeps, verdict = self._verdict(surely, fast.p50, size)
         workshop.progress.say(

@@ -25,7 +25,7 @@ from tutelage.compress.graph import Graph
 from tutelage.folder import RunFolder
 from tutelage.gather import STAGE as TEXTS
 from tutelage.gather import Gathering
-from tutelage.made import Bench, Learned, Made
+from tutelage.made import GATED, Bench, Learned, Made
 from tutelage.progress import Logged
 from tutelage.recipe import Precision, Recipe, StudentRecipe
 from tutelage.student import balance, build, distil, learning_curve, matching, widen
@@ -174,8 +174,7 @@ class Workshop:
             settings = settings.model_copy(update=self.way(settings, shape, signals, stage=bench.balancing))
         name = self._named(settings, shape, bench, trains=trains)
         given_up = storage.fingerprint_of(name, "given up", vars(hope)) if hope else name
-        kept = self.folder.done(bench.learning, name, bench.student)
-        kept = kept or self.folder.done(bench.learning, given_up, bench.student)
+        kept = self.folder.done(bench.learning, name, bench.student, other=given_up)
         if kept is None:
             kept = self._learn(settings, shape, bench, (name, given_up), signals, trains=trains, hope=hope)
         name = given_up if kept.get("given_up") else name
@@ -306,8 +305,8 @@ class Workshop:
         `middle` is a cheaper student that answers before it does.
         """
         at = made.learned.bench
-        way = f"cascade {cascade_loss:g}" + (f" after {middle.learned.bench.learning}" if middle else "")
-        place, stage = at.export.with_name(way), f"{at.compressing}, {way}"
+        way = f"{cascade_loss:g}" + (f" after {middle.learned.bench.learning}" if middle else "")
+        place, stage = at.export.with_name(f"cascade {way}"), f"{at.compressing}{GATED}{way}"
         name = storage.fingerprint_of(made.name, cascade_loss, *([middle.name] if middle else []))
         kept = self.folder.done(stage, name, place)
         if kept is None:

@@ -180,7 +180,9 @@ def test_projected_embeddings_are_refused_unless_they_stay(bert: Path) -> None:
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(bert)
-    settings = recipes.StudentRecipe(embeddings="coded", layers=1, width=16)
-    with pytest.raises(ModelError, match="freeze_embeddings: true"):
-        build.choose(settings, config)
-    assert build.choose(settings.model_copy(update={"freeze_embeddings": True}), config).width == 16
+    for asked in ({"layers": 1, "width": 16}, {"size": "tiny"}):
+        settings = recipes.StudentRecipe(embeddings="coded", **asked)
+        shape = build.choose(settings, config)
+        with pytest.raises(ModelError, match="freeze_embeddings: true"):
+            build.check_coded(settings, shape, config)
+        build.check_coded(settings.model_copy(update={"freeze_embeddings": True}), shape, config)

@@ -159,5 +159,8 @@ def test_a_ratio_to_nothing_leaves_undefined_resamples_out() -> None:
     found = drawn.ratio(one, never)
     assert found.low == found.value == found.high
     assert np.isfinite(found.value)
+    # To be as wrong as a teacher that ranks the wrong way round is not to keep anything.
+    wrong = Resampled(-0.6, np.full(100, -0.6))
+    assert drawn.ratio(Resampled(-0.7, np.full(100, -0.7)), wrong) == Interval(0.0, 0.0, 0.0)
     undefined = drawn.interval(0.3, np.full(100, np.nan))
     assert undefined == Interval(0.3, 0.3, 0.3)

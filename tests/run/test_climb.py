@@ -15,7 +15,7 @@ import yaml
 import tiny_models
 from listener import Listener
 from tiny_recipe import recipe
-from tutelage import cli, climb, pipeline, trial
+from tutelage import cli, climb, pipeline, storage, trial
 from tutelage.artifacts.network import Network
 from tutelage.budget import Estimate, Spent
 from tutelage.climb import Climb
@@ -54,6 +54,9 @@ def test_an_easy_goal_takes_the_first_rung_and_is_not_searched_twice(reviews: Pa
     assert taken[0].retention.low >= 0.3
     # There is no other: what is sure of all together is the lower end of its interval.
     assert taken[0].surely == pytest.approx(taken[0].retention.low)
+    # The card, which only a finished run has, is counted.
+    assert taken[0].bytes is not None
+    assert storage.size_of(run.bundle.path) <= taken[0].bytes < storage.size_of(run.bundle.path) + 5000
     assert run.student.describe(run.bundle.limits.precision) == taken[0].describes
     texts = [row["text"] for row in tiny_models.reviews()[:20]]
     assert len(run.bundle.predict(texts)) == 20
@@ -107,6 +110,11 @@ def test_what_is_kept_beyond_the_goal_buys_speed(
     assert first.retention is not None
     assert 0.3 <= first.surely < (first.retention.low or 0.0)
     assert [tried.name for tried in others] == [f"{first.name}, cascade {loss}" for loss in (0.01, 0.02)]
+    # Every cascade counts, also one that did not pay.
+    times = run.measurements.times
+    made = [seconds for stage, seconds in times.items() if stage.startswith((f"student {first.name}", "compress "))]
+    assert len(made) == 4
+    assert search.seconds == pytest.approx(sum(seconds or 0.0 for seconds in made), abs=0.06)
     good = [tried for tried in search.tried if tried.within and tried.keeps]
     fastest = max(good, key=lambda tried: tried.rows_per_second or 0)
     assert [tried.name for tried in search.tried if tried.taken] == [fastest.name]
@@ -175,6 +183,17 @@ def test_rungs_that_a_teacher_has_not_are_refused_before_it_is_trained(
     with pytest.raises(ModelError, match="no such rung"):
         pipeline.run(recipe(reviews, bert, tmp_path / "run", student=student), progress=listener)
     assert not [title for title in listener.done if "Fine-tuning" in title]
+
+
+@pytest.mark.usefixtures("only_what_is_deployed")
+def test_rungs_that_a_teacher_has_not_are_refused_where_it_is_there_already(
+    reviews: Path, bert: Path, tmp_path: Path
+) -> None:
+    given = recipe(reviews, bert, tmp_path / "run", student={"keep": 0.3, "control": False, "rungs": ["linear"]})
+    pipeline.run(given)
+    student = {**given["student"], "wide": False}
+    with pytest.raises(ModelError, match="no such rung"):
+        pipeline.run({**given, "student": student}, resume=True)
 
 
 @pytest.mark.parametrize(("seconds", "epochs"), [(45.0, 4), (44.9, 3), (25.0, 2), (24.9, None)])
@@ -261,13 +280,26 @@ def test_a_rung_that_is_hopelessly_behind_is_given_up_and_found_again(
     one = search.tried[0]
     assert (one.name, one.given_up_after, one.epochs) == ("one", 2, None)
     assert one.retention is not None
-    # Delivered for want of a better one, it is not the one that was cut short.
+    # Delivered for want of a better one, it is not the one that was cut short ...
     assert [int(epoch["epoch"]) for epoch in run.measurements.history["student"]] == [1, 2, 3]
     assert "trained to its end after it was judged" in (run.path / "report.html").read_text()
     listener = Listener()
     (tmp_path / "run" / "measurements.json").unlink()
     assert pipeline.run(given, resume=True, progress=listener).measurements.search == search
     assert not [title for title in listener.done if "Distilling" in title]
+    # ... unless the rest of its training fails.
+    make = Workshop.make
+
+    def never_to_its_end(workshop: Workshop, *given: Any, **more: Any) -> Made:
+        if any("to its end" in one.learning for one in given if isinstance(one, Bench)):
+            raise guard.not_finite("the loss is nan", title="Distilling", epoch=2, step=9, learning_rate=1.0)
+        return make(workshop, *given, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Workshop, "make", never_to_its_end)
+        found = pipeline.run({**given, "evaluate": {"resamples": 120}}, resume=True, progress=listener).measurements
+    assert [int(epoch["epoch"]) for epoch in found.history["student"]] == [1, 2]
+    assert [line for line in listener.warned if "stays as it was when it was given up" in line]
     # What would now be trained to its end is another student.
     monkeypatch.setattr(hope, "_MARGIN", 1.0)
     given["student"]["keep"] = 0.8

@@ -23,6 +23,7 @@ from tutelage.recipe import EvaluateRecipe, StudentRecipe, load
 from tutelage.student import ladder
 from tutelage.student.build import Shape
 from tutelage.tasks import TextClassification
+from tutelage.training import guard
 
 
 class Stopping(Listener):
@@ -108,6 +109,30 @@ def test_another_seed_and_two_sizes(reviews: Path, bert: Path, tmp_path: Path, e
     assert alone.sizes == []
     assert not [title for title in listener.done if "Distilling" in title or "Training" in title]
     assert (out / "student" / "model.safetensors").read_bytes() == weights
+
+
+def test_what_is_only_compared_with_may_diverge(
+    reviews: Path, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A control and a seed are no reason to lose a student that is there."""
+
+    def diverges(*_: Any, **__: Any) -> None:
+        raise guard.not_finite("the loss is nan", title="Training", epoch=0, step=3, learning_rate=1.0)
+
+    asked = {"evaluate": {"seeds": 2}, "student": {"wide": False, "epochs": 1}, "compress": {"quantize": "none"}}
+    given, listener = recipe(reviews, bert, tmp_path / "run", **asked), Listener()
+    with monkeypatch.context() as patched:
+        patched.setattr("tutelage.pipeline.controls.make", diverges)
+        patched.setattr("tutelage.seeds._repeat", diverges)
+        found = pipeline.run(given, progress=listener).measurements
+    assert found.retention is not None
+    assert (found.against_control, found.seeds) == (None, None)
+    assert [line.split(":")[0] for line in listener.warned if "the loss is nan" in line] == [
+        "there is no control to compare with",
+        "seed 1 is left out",
+    ]
+    assert (tmp_path / "run" / "bundle" / "model.onnx").is_file()
+    assert "No control was trained" in (tmp_path / "run" / "report.html").read_text()
 
 
 def test_of_a_search_the_rung_that_was_taken_is_repeated_beside_its_neighbours(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,8 @@ import tutelage
 from listener import Listener
 from tiny_recipe import recipe
 from tutelage import pipeline
-from tutelage.errors import OutputError
+from tutelage.compress import graph
+from tutelage.errors import Interrupted, OutputError
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -165,11 +167,35 @@ def test_two_runs_in_one_folder_are_refused(copy: Path, reviews: Path, bert: Pat
     try:
         assert holder.stdout is not None
         holder.stdout.readline()
+        before = (copy / "recipe.yaml").read_bytes()
         with pytest.raises(OutputError, match="another process"):
             pipeline.run(recipe(reviews, bert, copy), resume=True)
+        # The other one's recipe stays what it was.
+        assert (copy / "recipe.yaml").read_bytes() == before
     finally:
         holder.kill()
         holder.communicate()
+
+
+def test_a_graph_of_another_recipe_is_never_deployed(
+    copy: Path, reviews: Path, bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Changed, stopped while the other graph lay where the first had been, and changed back."""
+    mine, make = recipe(reviews, bert, copy), graph.make
+    pipeline.run(mine, resume=True)
+    before = (copy / "bundle" / "model.onnx").read_bytes()
+
+    def stopped(*given: Any, folder: Path, **more: Any) -> None:
+        made = make(*given, folder=folder, **more)
+        assert (folder / made.file).read_bytes() != before
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(graph, "make", stopped)
+        with pytest.raises(Interrupted):
+            pipeline.run(recipe(reviews, bert, copy, student={"learning_rate": 1e-3}), resume=True)
+    pipeline.run(mine, resume=True)
+    assert (copy / "bundle" / "model.onnx").read_bytes() == before
 
 
 def test_a_fitted_teacher_is_used_as_it_is(finished: pipeline.Run, reviews: Path, tmp_path: Path) -> None:

@@ -85,6 +85,21 @@ def test_what_is_forgotten_takes_no_time(place: Path) -> None:
     assert folder.done("balance", "name") is None
 
 
+def test_what_is_about_to_be_written_over_is_not_found_again_by_its_own_recipe(place: Path) -> None:
+    folder, output = RunFolder(place), place / "output"
+    output.mkdir()
+    for stage in ("compress", "balance"):
+        spend(folder, stage, 1, "mine")
+    # Another recipe asks, and is killed while it writes.
+    assert RunFolder(place).done("compress", "another", output) is None
+    assert RunFolder(place).done("compress", "mine", output) is None
+    # What leaves no files is only looked up; and either of two names may be asked for.
+    assert RunFolder(place).done("balance", "another") is None
+    assert RunFolder(place).done("balance", "mine") is not None
+    spend(folder, "student", 1, "given up")
+    assert RunFolder(place).done("student", "to its end", output, other="given up") is not None
+
+
 class _Killed(BaseException):
     pass
 

@@ -109,6 +109,22 @@ def test_a_run_takes_the_teacher_that_teaches_most(bert: Path, reviews: Path, ot
     assert not [title for title in listener.done if "teacher" in title.lower() and "export" not in title.lower()]
 
 
+@pytest.mark.usefixtures("only_what_is_deployed")
+def test_only_of_the_teacher_that_is_taken_it_is_said_that_it_missed_its_level(
+    bert: Path, reviews: Path, other: Path, tmp_path: Path
+) -> None:
+    teacher = {"models": [str(bert), str(other)], "until": {"f1": 1.0}, "epochs": 1}
+    given = recipe(reviews, bert, tmp_path / "run", student={"control": False}, teacher=teacher)
+    del given["teacher"]["model"]
+    for _ in range(2):
+        listener = Listener()
+        found = pipeline.run(given, resume=True, progress=listener).measurements
+        (told,) = [warning for warning in listener.warned if "`until`" in warning]
+        assert told in found.warnings
+        # Measured anew, from the teacher that is there.
+        (tmp_path / "run" / "measurements.json").unlink()
+
+
 def test_what_the_one_that_is_taken_took_counts_once(bert: Path, reviews: Path, tmp_path: Path) -> None:
     given = recipe(reviews, bert, tmp_path / "run", teacher={"candidates": "epochs", "epochs": 2})
     folder = RunFolder.claim(load(given), resume=False)

@@ -90,6 +90,11 @@ def test_a_teacher_under_which_the_student_diverges_loses_and_the_others_go_on()
     assert "3 failed after 2,048 texts (itself 0.5000, accuracy 0.9000)" in choice["why"]
     assert choice["figures"]["pilots"][2:] == [None, None]
     json.dumps(choice, allow_nan=False)
+    # All fell out in the last round but one: the others learned from fewer texts, and are not compared with it.
+    last = [Pilot(ROWS + loss, texts) for loss, texts in ((0.4, 2048), (0.3, 4096), (0.35, 2048))]
+    several = [Candidate(str(number), ROWS + 0.5, 0.9, pilot=one) for number, one in enumerate(last)]
+    best, choice = choose(several, SCORE, "pilots")
+    assert (best, "against" in choice["why"]) == (1, False)
     # One is left: there is no other to be better than.
     diverging |= {0}
     found = halve(4, 50_000, trial)

@@ -37,10 +37,12 @@ class Resampled:
 
 
 def ratio(one: Resampled, other: Resampled) -> Resampled:
-    """How much of `other` is kept by `one`, resample by resample; not finite where there is nothing to keep."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        value = float(np.divide(one.value, other.value)) if other.value else 0.0
-        return Resampled(value, one.samples / other.samples)
+    """How much of `other` is kept by `one`, resample by resample; 0, and not finite, where there is nothing to keep.
+
+    A score below zero (of a teacher that ranks the wrong way round) is nothing: to be as wrong is not to keep it.
+    """
+    something = np.where(other.samples > 0, other.samples, np.nan)
+    return Resampled(one.value / other.value if other.value > 0 else 0.0, one.samples / something)
 
 
 def difference(one: Resampled, other: Resampled) -> Resampled:

@@ -126,6 +126,17 @@ def check_convolution(shape: Shape, teacher: Any) -> None:
         )
 
 
+def check_coded(settings: StudentRecipe, shape: Shape, teacher: Any) -> None:
+    """Raise `ModelError` where embeddings are to be put together from pieces, which stay, and learn all the same."""
+    full = shape_of(teacher)
+    if settings.embeddings == "coded" and not frozen_embeddings(settings, shape, full):
+        raise ModelError(
+            f"embeddings projected from {full.width} to {shape.width} numbers learn, and coded ones stay as they are",
+            expected=f"`student.width: {full.width}`, or embeddings that do not learn",
+            cure="set `freeze_embeddings: true`, or leave out `embeddings: coded`",
+        )
+
+
 def _chosen(settings: StudentRecipe, teacher: Any) -> Shape:
     full = shape_of(teacher)
     head_width = full.width // full.heads
@@ -146,12 +157,6 @@ def _chosen(settings: StudentRecipe, teacher: Any) -> Shape:
     default_inner = width if width == full.width else 4 * width
     shape = Shape(layers, width, heads, settings.feed_forward or default_inner, averaged)
     _check(shape, full)
-    if settings.embeddings == "coded" and not frozen_embeddings(settings, shape, full):
-        raise ModelError(
-            f"embeddings projected from {full.width} to {shape.width} numbers learn, and coded ones stay as they are",
-            expected=f"`student.width: {full.width}`, or embeddings that do not learn",
-            cure="set `freeze_embeddings: true`, or leave out `embeddings: coded`",
-        )
     return shape
 
 
