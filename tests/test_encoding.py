@@ -64,6 +64,27 @@ def test_texts_without_long_runs_of_marks_are_left_alone(text: str) -> None:
     assert readable(text) == text
 
 
+def test_what_stands_between_marks_and_goes_does_not_hide_how_many_there_are() -> None:
+    for separator in ("\u200b", "\u00ad", "\x01", "\ud800"):
+        start = time.perf_counter()
+        short = normalise(("a" + "\u0301\u0323" * 15 + separator) + ("\u0301\u0323" * 15 + separator) * 3000)
+        assert time.perf_counter() - start < 0.5
+        assert len(short) < 40
+        assert normalise(short) == short
+    # Some characters are composed as two marks.
+    assert normalise(once := normalise("a" + "\u0344" * 30)) == once
+
+
+def test_entities_become_what_they_stand_for_but_not_in_what_may_be_html() -> None:
+    assert normalise("Tom &amp; Jerry &#39;s &quot;best&quot; &#x2764; &amp;lt;3") == 'Tom & Jerry \'s "best" ❤ <3'
+    for kept in ("AT&T", "R&copyright", "a < b &amp; c", "fish & chips;", "&nothing;", "&#;"):
+        assert normalise(kept) == kept
+    assert normalise("a&nbsp;&nbsp;b&#7;&#0;") == "a b\ufffd"
+    start = time.perf_counter()
+    normalise("&" + "amp;" * 25_000)
+    assert time.perf_counter() - start < 0.5
+
+
 def test_lone_surrogates_and_endless_marks_go() -> None:
     assert readable("fine\ud800 film") == "fine film"
     start = time.perf_counter()

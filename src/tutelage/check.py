@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +156,13 @@ def _rungs(recipe: Recipe, corpus: Corpus, teacher: Network) -> forecast.Rungs |
 def _quarantined() -> Iterator[tuple[Path, Path]]:
     """A folder that vanishes, and a place outside it where a list of bad rows can still be read afterwards."""
     with tempfile.TemporaryDirectory(prefix="tutelage-") as name:
-        yield Path(name), Path(tempfile.gettempdir()) / "tutelage-quarantine.jsonl"
+        # A folder that nobody else may read, for it may hold their texts.
+        left = Path(tempfile.mkdtemp(prefix="tutelage-check-"))
+        try:
+            yield Path(name), left / "quarantine.jsonl"
+        finally:
+            with suppress(OSError):
+                left.rmdir()  # but for that list
 
 
 @contextmanager

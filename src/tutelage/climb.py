@@ -19,7 +19,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-from tutelage import portion, storage
+from tutelage import outlay, portion, storage
 from tutelage.artifacts.measurements import Search, Tried
 from tutelage.artifacts.signals import Signals
 from tutelage.budget import Estimate, Spent
@@ -33,12 +33,10 @@ from tutelage.student.ladder import Rung, Step
 from tutelage.student.matching import Plan
 from tutelage.training import supervised
 from tutelage.training.hope import Hope
-from tutelage.trial import JUDGES, Candidate, Judge, judging, value
+from tutelage.trial import JUDGES, Candidate, Judge, value
 from tutelage.workshop import Workshop
 
 STAGE = "search"
-# Fine-tuning reads forwards and backwards: three times the work of recording. For a teacher that needed no training.
-_READINGS = 3.0
 # What a cascade may cost of the validation score where there is something to spare.
 _TO_SPARE = (0.01, 0.02)
 
@@ -167,8 +165,7 @@ class Climb:
             self.workshop.folder.forget(Bench.balancing)
 
     def _climb(self, steps: Sequence[Step], allowed: float) -> Search:
-        tried: list[Step] = []
-        reached = None
+        tried, reached = list[Step](), None
         for step in steps:
             why_not = self._why_not(step, steps, tried, allowed)
             if why_not:
@@ -210,18 +207,15 @@ class Climb:
         self._signals = self._heard_by(rungs.values())
         kept = folder.done("search plan", fingerprint)
         if kept is None:
-            started, times = time.monotonic(), folder.times()
-            costs = {step.rung.name: [step.cost, step.learning] for step in self._steps()}
-            splits = self.workshop.splits
-            labelled = len(splits[0]) / sum(map(len, splits))
-            # With the texts that the teacher learns from, not with those that only students read.
-            untrained = _READINGS * labelled * times.get("signals", 0.0)
-            allowed = self.settings.search_time * max(folder.teaching(), untrained)
+            started = time.monotonic()
+            timed = outlay.timed(self.workshop, rungs.values(), self._followed, batch=self.settings.batch_size)
+            costs = {step.rung.name: [step.cost, step.learning] for step in timed}
+            allowed = outlay.allowed(self.workshop, self.settings.search_time)
             score = supervised.score(self.workshop.teacher, self.workshop.corpus["validation"])
             more = {"costs": costs, "allowed": allowed, "teacher": score}
             kept = folder.finish("search plan", fingerprint, started=started, **more)
-        steps = [Step(rungs[name], *costs) for name, costs in kept["costs"].items()]
         self._reference = float(kept["teacher"])
+        steps = [Step(rungs[name], *costs) for name, costs in kept["costs"].items()]
         return sorted(steps, key=lambda step: step.cost), float(kept["allowed"])
 
     def _heard_by(self, rungs: Iterable[Rung]) -> Signals:
@@ -233,30 +227,10 @@ class Climb:
         return self.workshop.plan(self._training(rung), rung.shape) if rung.trains else Plan()
 
     def _rungs(self) -> dict[str, Rung]:
-        rungs = {rung.name: rung for rung in ladder.rungs(self.settings, self.workshop.teacher.model.config)}
-        if "one" in rungs and self._fits(rungs["one"]) and not self.settings.rungs:
-            rungs.pop("narrow", None)  # no faster, and keeps less
-        return rungs
+        return outlay.rungs(self.workshop, self.settings)
 
     def _fits(self, rung: Rung) -> bool:
-        limit = self.settings.max_mb
-        return limit is None or self.workshop.beginning.least_bytes(rung.shape) <= 1e6 * limit
-
-    def _steps(self) -> list[Step]:
-        """The rungs by what they cost on this machine, measured untrained."""
-        rungs, texts = list(self._rungs().values()), judging(self.workshop.corpus).texts()[:128]
-        found = []
-        with self.workshop.progress.bar("Timing the shapes of the ladder", len(rungs)) as bar:
-            for rung in rungs:
-                student = self.workshop.beginning.student(rung.shape)
-                tokens = student.tokenize(texts)
-                cost = learning = ladder.seconds_to_read(student, tokens)
-                if rung.trains:
-                    batch, every = self.settings.batch_size, self._followed(rung).everywhere
-                    learning = ladder.seconds_to_learn(student, tokens, batch=batch, every=every)
-                found.append(Step(rung, cost, learning))
-                bar.advance()
-        return sorted(found, key=lambda step: step.cost)
+        return outlay.fits(self.workshop, self.settings, rung)
 
     def _training(self, rung: Rung) -> StudentRecipe:
         settings = ladder.settings_for(rung, self.settings.training())

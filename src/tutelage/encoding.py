@@ -22,6 +22,8 @@ class Reading:
     characters_per_token: int = 16
     """When truncating, characters beyond max_tokens times this never reach the tokenizer: its time is unbounded
     otherwise (2 MB of "!" took 10 s for 512 tokens)."""
+    plain: bool = False
+    """Whether a text itself has none of the tokens that are put around it: heads that read its end must find one."""
 
 
 def reading(max_tokens: int, long_text: Literal["truncate", "window"]) -> Reading:
@@ -45,9 +47,17 @@ def encode(tokenizer: Any, texts: Sequence[str], reading: Reading) -> tuple[list
     for row, encoding in enumerate(tokenizer.encode_batch_fast(given)):
         parts = [encoding, *encoding.overflowing] if windows else [encoding]
         # A tokenizer without special tokens makes nothing of an empty text; a model needs one token to read.
-        sequences += [part.ids or [0] for part in parts]
+        sequences += [(_plain(part) if reading.plain else part.ids) or [0] for part in parts]
         owner += [row] * len(parts)
     return sequences, np.asarray(owner, dtype=np.int64)
+
+
+def _plain(encoding: Any) -> list[int]:
+    """Without what a text says of the tokens that were put around it: "</s>", spelled out."""
+    ids: list[int] = encoding.ids
+    around = [bool(special) for special in encoding.special_tokens_mask]
+    put = {token for token, special in zip(ids, around, strict=True) if special}
+    return [token for token, special in zip(ids, around, strict=True) if special or token not in put]
 
 
 def _prepare(tokenizer: Any, reading: Reading) -> None:

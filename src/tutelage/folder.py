@@ -95,9 +95,12 @@ class RunFolder:
         """Raise `OutputError` when the folder is not this recipe's to write to; changes nothing."""
         if self.path.exists() and not self.path.is_dir():
             raise OutputError(f"the output {self.path} is a file", expected="a folder", cure="change `output`")
-        if not self.path.exists() or not any(self.path.iterdir()):
+        # What is there when a run dies before its recipe is written is nobody's.
+        ours = (_INSIDE, storage.PARTIAL)
+        if not self.path.exists() or all(entry.name.startswith(ours) for entry in self.path.iterdir()):
             return
-        if not self.recipe_file.is_file():
+        # A recipe alone may be the user's own.
+        if not self.recipe_file.is_file() or not self.inside.is_dir():
             raise OutputError(
                 f"the output folder {self.path} holds files that no run has written",
                 expected="a new or empty folder, or that of an earlier run",
@@ -106,8 +109,7 @@ class RunFolder:
         old = yaml.safe_load(self.recipe_file.read_text(encoding="utf-8")) or {}
         changed = recipes.differences(old, recipe.model_dump(mode="json"))
         # A run that ended before its first stage did, in data that cannot be read perhaps, has left nothing to lose.
-        begun = bool(self._records()) or not self.inside.is_dir()
-        if changed and begun and not resume:
+        if changed and self._records() and not resume:
             listed = "\n".join(f"    {line}" for line in changed[:_SHOWN])
             more = f"\n    and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
             raise OutputError(

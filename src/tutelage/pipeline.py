@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,8 @@ class Run:
 
     def _network(self, name: str) -> Network:
         data = self.recipe.data
-        return Network.load(self.path / name, self.bundle.task, reading(data.max_tokens, data.long_text))
+        network = Network.load(self.path / name, self.bundle.task, reading(data.max_tokens, data.long_text))
+        return replace(network, normalised=data.normalise)
 
 
 def run(

@@ -21,7 +21,7 @@ from typing import Any
 from tutelage.errors import StorageError, TutelageError
 
 MANIFEST = "manifest.json"
-_PARTIAL = ".partial-"
+PARTIAL = ".partial-"
 _ASIDE = ".previous-"
 _BLOCK = 1 << 20
 
@@ -54,7 +54,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     with _storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=_PARTIAL, suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=PARTIAL, suffix=path.suffix, dir=path.parent)
         os.close(handle)
         partial = Path(name)
         try:
@@ -76,7 +76,7 @@ def whole_folder(path: Path, *, seal: bool = True) -> Iterator[Path]:
     """
     with _storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=path.parent))
+        partial = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=path.parent))
         try:
             yield partial
             partial.chmod(0o777 & ~_umask())
@@ -163,7 +163,7 @@ def mend(folder: Path) -> None:
             _remove(aside)
         else:
             aside.rename(goal)
-    for entry in folder.glob(f"{_PARTIAL}*"):
+    for entry in folder.glob(f"{PARTIAL}*"):
         _remove(entry)
 
 

@@ -114,7 +114,8 @@ class Judge:
         said = self._resampled(bundle.predictions(texts))
         kept, surely = self._bootstrap.ratio(said, self._teacher), self._sure.low(said, self._teacher)
         contender = Contender(name, "onnxruntime", speed.packed(bundle))
-        timed = speed.measure([contender], texts[: workshop.recipe.evaluate.speed_rows], progress=workshop.progress)
+        some = speed.spread(texts, workshop.recipe.evaluate.speed_rows)
+        timed = speed.measure([contender], some, progress=workshop.progress)
         fast, size = timed.speeds[name, "onnxruntime"], storage.size_of(bundle.path) + _CARD
         shutil.rmtree(bundle.path)
         within, keeps, verdict = self._verdict(surely, fast.p50, size)

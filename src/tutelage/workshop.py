@@ -336,6 +336,7 @@ class Workshop:
             long_text=read.long_text,
             stride=read.stride,
             characters_per_token=read.characters_per_token,
+            plain=read.plain,
             max_characters=data.max_characters,
             normalise=data.normalise,
             pad_id=network.pad,

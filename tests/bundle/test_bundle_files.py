@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import builtins
 import csv
+import errno
 import json
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,8 @@ from tiny_bundle import sentences
 from tutelage.bundle.files import predict_file, predict_rows
 from tutelage.bundle.predict import Bundle
 from tutelage.bundle.rows import blocks
+from tutelage.data.sources import delimited
+from tutelage.data.sources.locate import Place
 from tutelage.errors import DataError, OutputError, UserError
 
 TEXTS = [*sentences(30), "", "  ", 'a "fine", film', "über\tgut"]
@@ -91,10 +96,58 @@ def test_a_missing_cell_is_an_empty_text(tmp_path: Path) -> None:
     assert list(blocks(tmp_path / "a.csv")) == list(blocks(tmp_path / "a.jsonl")) == [["", "fine"]]
 
 
+def test_a_file_is_read_as_it_would_be_to_learn_from(tmp_path: Path) -> None:
+    """Delimiters are found, an unquoted TSV with a stray quote stays whole, and spaces around names do not count."""
+    (tmp_path / "a.csv").write_text("text;label\nA fine, fine film;positive\n")
+    (tmp_path / "a.tsv").write_text('text\tid\n"open quote\t1\nBad one\t2\nlast\t3\n')
+    (tmp_path / "b.csv").write_text("id, text\n1,fine\n")
+    assert list(blocks(tmp_path / "a.csv")) == [["A fine, fine film"]]
+    assert list(blocks(tmp_path / "a.tsv")) == [['"open quote', "Bad one", "last"]]
+    assert list(blocks(tmp_path / "b.csv")) == [["fine"]]
+    for name in ("a.csv", "a.tsv"):
+        table = delimited.open_table(Place(name, "delimited", tmp_path / name), encoding="utf-8", tolerance=0.0)
+        learned = [record.fields["text"] for record in table.records(["text"])]
+        assert [learned] == list(blocks(tmp_path / name))
+
+
+def test_devices_pipes_and_links_stay_what_they_are(tmp_path: Path, bundle: Bundle) -> None:
+    source, pipe, link, real = (tmp_path / name for name in ("a.txt", "pipe", "link.jsonl", "real.jsonl"))
+    source.write_text("fine\ndull\n")
+    assert predict_file(bundle, source, Path("/dev/null")) == 2
+    assert Path("/dev/null").is_char_device()
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        heard = pool.submit(pipe.read_text)
+        predict_file(bundle, source, pipe)
+        assert len(heard.result(timeout=30).splitlines()) == 2
+    assert pipe.is_fifo()
+    real.write_text("earlier")
+    link.symlink_to(real)
+    predict_file(bundle, source, link)
+    assert link.is_symlink()
+    assert len(real.read_text().splitlines()) == 2
+
+
+def test_a_place_that_may_not_be_written_to_is_the_users_to_mend(
+    tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "a.txt"
+    source.write_text("fine\n")
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("tutelage.storage.tempfile.mkstemp", refused)
+    with pytest.raises(OutputError, match="Permission denied"):
+        predict_file(bundle, source, tmp_path / "out.jsonl")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "match"),
     [
         ("a.csv", b"", "no rows"),
+        ("a.csv", b"text,id\ngreat, really,1\n", "row 1 has 3 fields, the header 2"),
+        ("a.csv", b'text,id\n"open quote,1\nBad one,2\n', "cannot be parsed from line 2"),
         ("a.csv", b"text\n", "no rows"),
         ("a.txt", b"", "no rows"),
         ("a.csv", b"text\n\xff\xfe\n", "not utf-8"),
@@ -142,6 +195,8 @@ def test_another_encoding_can_be_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="utf-8"):
         list(blocks(source))
     assert list(blocks(source, encoding="latin-1")) == [["über"]]
+    with pytest.raises(DataError, match="utf-16"):
+        list(blocks(source, encoding="utf-16"))
     with pytest.raises(DataError, match="klingon"):
         list(blocks(source, encoding="klingon"))
 

@@ -4,6 +4,7 @@ import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,8 +24,9 @@ from tutelage.encoding import Reading
 from tutelage.errors import TutelageError
 from tutelage.progress import Silent
 from tutelage.recipe import CompressRecipe
-from tutelage.tasks import TextClassification
+from tutelage.tasks import TextClassification, TextRegression
 from tutelage.teacher import load
+from tutelage.training import head
 
 TASK = TextClassification(("negative", "positive"))
 TEXTS = [row["text"] for row in tiny_models.reviews()]
@@ -68,6 +70,24 @@ def with_wide(given: Network, deep: float) -> Network:
     """The network and a wide part at random."""
     table = torch.randn(given.model.config.vocab_size + 256, 2, generator=torch.Generator().manual_seed(0))
     return replace(given, wide=Wide(table, torch.tensor([0.5, -0.5]), deep=deep, buckets=256))
+
+
+@pytest.mark.parametrize(("mean", "std"), [(250_000.0, 50_000.0), (250_000.0, 20.0), (0.0, 1e-4)])
+def test_values_of_any_unit_are_compared_in_that_of_the_head(
+    shallow: Path, tmp_path: Path, mean: float, std: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    given = load.load(str(shallow), TextRegression(mean=mean, std=std), READING)[0]
+    head.rescale(given.model, 1, factor=std, shift=mean)
+    made = export(given, tmp_path / "model.onnx", texts=TEXTS[:16])
+    assert made.difference <= 1e-3 * std + 0.3
+
+    def elsewhere(*known: Any, **more: Any) -> np.ndarray:
+        return outputs(*known, **more) + np.float32(0.05 * std)
+
+    monkeypatch.setattr("tutelage.compress.export.outputs", elsewhere)
+    with pytest.raises(TutelageError, match="the exported graph differs"):
+        export(given, tmp_path / "other.onnx", texts=TEXTS[:16])
 
 
 def test_windows_are_pooled_alike(shallow: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from tutelage import text as shared
 from tutelage.artifacts.corpus import content_key
 from tutelage.data.clean import clean_label, clean_text
 from tutelage.data.sources.table import Problem
+from tutelage.text import normalise
 
 
 def clean(value, **settings):
@@ -31,6 +32,11 @@ def clean(value, **settings):
 )
 def test_texts_are_mended_and_keep_their_meaning(given_text, expected):
     assert clean(given_text) == expected
+
+
+def test_a_bundle_mends_all_but_what_was_decoded_wrongly():
+    for text in ("AT&amp;T", " two\u00a0spaces", "bell\x07", "&#39;Tom&#39;", "cafe\u0301", "&lt;3 &amp;amp;"):
+        assert clean(text) == normalise(text)
 
 
 @pytest.mark.parametrize(

@@ -362,7 +362,8 @@ def test_three_levels_are_tried_where_asked_for(
         return Timed(found, 0.6 if len(calls) == 2 else 0.01)
 
     monkeypatch.setattr(Judge, "_verdict", not_the_first)
-    monkeypatch.setattr(trial, "speed", SimpleNamespace(measure=faster_every_time, packed=speed.packed))
+    timing = SimpleNamespace(measure=faster_every_time, packed=speed.packed, spread=speed.spread)
+    monkeypatch.setattr(trial, "speed", timing)
     student = {"keep": 0.1, "control": False, "wide": True, "epochs": 1, "rungs": ["one", "whole"]}
     compress = {"quantize": "none", "cascade_levels": 3, "cascade_loss": 0.3}
     given, first = recipe(reviews, bert, tmp_path / "run", student=student, compress=compress), Listener()

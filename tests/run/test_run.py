@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,8 +21,11 @@ import tutelage
 from listener import Listener
 from tiny_recipe import recipe
 from tutelage import pipeline
+from tutelage.check import check
 from tutelage.compress import graph
-from tutelage.errors import Interrupted, OutputError
+from tutelage.errors import DataError, Interrupted, OutputError, StorageError
+from tutelage.folder import RunFolder
+from tutelage.recipe import load
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -156,6 +160,41 @@ def test_a_folder_of_someone_else_is_left_alone(reviews: Path, bert: Path, tmp_p
     with pytest.raises(OutputError, match="no run has written"):
         pipeline.run(recipe(reviews, bert, tmp_path))
     assert content(tmp_path) == {"thesis.txt": b"mine"}
+
+
+def test_a_folder_with_a_recipe_of_the_users_own_is_left_alone(reviews: Path, bert: Path, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("# mine\ntask: text-classification\n")
+    for resume in (False, True):
+        with pytest.raises(OutputError, match="no run has written"):
+            pipeline.run(recipe(reviews, bert, tmp_path), resume=resume)
+    assert content(tmp_path) == {"recipe.yaml": b"# mine\ntask: text-classification\n"}
+
+
+def test_a_run_that_died_before_it_wrote_its_recipe_is_begun_again(
+    reviews: Path, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = load(recipe(reviews, bert, tmp_path / "run"))
+
+    def full(*_: Any) -> None:
+        raise StorageError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tutelage.storage.write_text", full)
+        with pytest.raises(StorageError):
+            RunFolder.claim(given, resume=False)
+    assert RunFolder.claim(given, resume=False).recipe_file.is_file()
+
+
+def test_the_bad_rows_that_a_check_found_are_nobody_elses_to_read(bert: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text("text,label\n" + "fine,\n" * 40 + "good,positive\ndull,negative\n" * 20)
+    with pytest.raises(DataError, match="quarantine") as refused:
+        check(recipe(tmp_path / "bad.csv", bert, tmp_path / "run"))
+    (left,) = re.findall(r"\S+quarantine\.jsonl", str(refused.value))
+    try:
+        assert len(Path(left).read_text().splitlines()) == 40
+        assert Path(left).parent.stat().st_mode & 0o077 == 0
+    finally:
+        shutil.rmtree(Path(left).parent)
 
 
 def test_two_runs_in_one_folder_are_refused(copy: Path, reviews: Path, bert: Path) -> None:

@@ -160,6 +160,15 @@ def test_copies_do_not_tell_the_labels_of_texts_that_are_held_out(bert: Path, tm
     assert losses[HALF.name][8:].mean() > 0.95 * np.log(2)
 
 
+def test_rows_that_are_drawn_twice_do_not_tell_their_labels(bert: Path, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    labels = [float(label) for label in random.integers(0, 2, len(TEXTS))]
+    # Of neighbouring rows one would be held out, and the other learned from.
+    texts, twice = (np.repeat(np.array(some)[::2], 4).tolist() for some in (TEXTS, labels))
+    losses = screened(bert, tmp_path / "told", twice, _knowing(twice), texts=texts, validation_rows=8)
+    assert losses[LABELS.name][8:].mean() > 0.95 * np.log(2)
+
+
 def test_the_teachers_part_is_weighed_row_by_row_where_that_is_the_way(bert: Path, tmp_path: Path) -> None:
     losses = screened(bert, tmp_path / "told", LABELS_OF, _knowing([1 - label for label in LABELS_OF]))
     # Nonsense weighs less where the labels are learned: no teacher is asked there.

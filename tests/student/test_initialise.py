@@ -96,6 +96,25 @@ def test_the_strongest_neurons_are_kept(tmp_path: Path) -> None:
     assert student.outputs(student.tokenize(TEXTS)) == pytest.approx(expected, abs=1e-5)
 
 
+def test_neurons_are_told_from_the_layers_own_numbers_where_there_are_as_many(tmp_path: Path) -> None:
+    """A student of this package has a feed-forward block as wide as its layer, and may become a teacher."""
+    wide = load.load(str(tiny_models.write_bert(tmp_path)), TASK, Reading(48))[0]
+    square = create(wide, Shape(4, 32, 4, 32))
+    dead = torch.arange(0, 32, 2)
+    with torch.no_grad():
+        for layer in square.model.bert.encoder.layer:
+            layer.output.dense.weight[:, dead] = 0
+    student = create(square, Shape(4, 32, 4, 16))
+    expected = square.outputs(square.tokenize(TEXTS))
+    assert student.outputs(student.tokenize(TEXTS)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_narrow_student_of_a_model_without_a_longest_text_reads_as_much(tmp_path: Path) -> None:
+    teacher = load.load(str(tiny_models.write_t5(tmp_path)), TASK, Reading(700))[0]
+    student = create(teacher, Shape(1, 16, 4, 32))
+    assert np.isfinite(student.outputs(student.tokenize(["a fine film " * 400]))).all()
+
+
 def test_a_narrow_student_has_projected_embeddings(teacher: Network) -> None:
     student = create(teacher, Shape(2, 16, 4, 32))
     assert student.model.config.model_type == "bert"

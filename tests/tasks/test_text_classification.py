@@ -68,6 +68,12 @@ def random_case(rows: int = 200, *, seed: int = 0, absent: bool = True) -> tuple
         ("  very good  ", "very good"),
         ("a\tb", "a\tb"),
         ("nan", "nan"),
+        # As pandas writes a column of numbers with a gap in it.
+        ("1.0", "1"),
+        ("-2.00", "-2"),
+        ("v1.0", "v1.0"),
+        ("1.5", "1.5"),
+        ("1.0.0", "1.0.0"),
     ],
 )
 def test_a_label_of_any_type_has_one_name(value: Any, name: str) -> None:

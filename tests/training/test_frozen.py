@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import BartConfig, BartForSequenceClassification
 
 import tiny_models
 from splits import split
@@ -292,6 +293,27 @@ def test_dropout_is_off_below_what_learns_and_on_above(bert: Path) -> None:
     assert len(below) > 4
     assert {shares[name] for name in below} == {0.0}
     assert {share for name, share in shares.items() if name not in below} == {0.3}
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "t5", "bart"])
+def test_shares_that_a_module_hands_on_as_numbers_follow_too(kind: str, tmp_path: Path) -> None:
+    if kind == "bart":
+        size = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}
+        config = BartConfig(vocab_size=100, **size, encoder_attention_heads=4, decoder_attention_heads=4, dropout=0.1)
+        model: Any = BartForSequenceClassification(config)
+    else:
+        model = load.load(str(getattr(tiny_models, f"write_{kind}")(tmp_path)), TASK, Reading(32))[0].model
+    ids = torch.randint(3, 90, (4, 12), generator=torch.Generator().manual_seed(0))
+    ids[:, -1] = 2 if kind == "bart" else 1
+    model.train()
+
+    def said() -> torch.Tensor:
+        return model(input_ids=ids).logits
+
+    set_dropout(model, 0.0)
+    assert torch.equal(said(), said())
+    set_dropout(model, 0.5)
+    assert not torch.equal(said(), said())
 
 
 def test_where_everything_learns_dropout_is_everywhere(bert: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tutelage.artifacts.network import Network, forward
 from tutelage.encoding import Reading
 from tutelage.tasks import TextClassification
 from tutelage.teacher import load
+from tutelage.training import lean
 from tutelage.training.lean import needed_positions, used_embeddings
 
 TEXTS = [row["text"] for row in tiny_models.reviews()][:24]
@@ -57,6 +59,40 @@ def test_training_on_the_used_embeddings_is_the_same_training(folder: Path) -> N
     assert lean.model.config.pad_token_id == before
     for name, value in plain.model.state_dict().items():
         torch.testing.assert_close(lean.model.state_dict()[name], value, rtol=0, atol=1e-5)
+
+
+def test_positions_are_counted_from_the_same_padding(tmp_path: Path) -> None:
+    """CamemBERT's padding is token 1, behind one that no text has: a module keeps its number."""
+    plain, small = (_padded_with_token_one(tmp_path / name) for name in ("plain", "small"))
+    expected = trained(plain, plain.tokenize(TEXTS))
+    with used_embeddings(small, [small.tokenize(TEXTS)]) as (tokens,):
+        assert tokens.pad == 1
+        assert small.model.get_input_embeddings().num_embeddings < plain.model.get_input_embeddings().num_embeddings
+        found = trained(small, tokens)
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+def _padded_with_token_one(folder: Path) -> Network:
+    given = network(tiny_models.write_roberta(folder))
+    first, second = given.tokenizer.convert_ids_to_tokens([0, 1])
+    swapped = given.tokenizer.backend_tokenizer.to_str().replace(f'"{first}":0', f'"{first}":1')
+    swapped = swapped.replace(f'"{second}":1', f'"{second}":0')
+    state = json.loads(swapped)
+    for token in state["added_tokens"]:
+        token["id"] = {0: 1, 1: 0}.get(token["id"], token["id"])
+    (folder / "tokenizer.json").write_text(json.dumps(state))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "pad_token_id": 1}))
+    return network(folder)
+
+
+def test_what_is_the_same_goes_by_what_outputs_differ_by() -> None:
+    """Neither large units nor a large mean hide that another position is read, or make of rounding a difference."""
+    wrong = torch.tensor([0.3, -0.2, 0.1, -0.2])
+    for scale, centre in ((1.0, 0.0), (1e-4, 0.0), (5e4, 2.5e5), (1.0, 1e4)):
+        said = centre + scale * torch.tensor([1.0, -1.0, 0.5, 0.2])
+        assert lean._alike(said * (1 + 1e-7), said)
+        assert not lean._alike(said + scale * wrong, said)
 
 
 def test_unused_rows_of_the_embedding_stay_out_of_the_optimizer(bert: Path) -> None:

@@ -13,11 +13,12 @@ import tiny_models
 from tutelage.artifacts.network import Network, forward
 from tutelage.encoding import Reading
 from tutelage.errors import ModelError
+from tutelage.progress import Silent
 from tutelage.recipe_training import TrainingRecipe
 from tutelage.tasks import Task, TextClassification, TextRegression
 from tutelage.teacher import load
 from tutelage.training import regular
-from tutelage.training.loop import set_dropout
+from tutelage.training.loop import Work, set_dropout, train
 from tutelage.training.regular import fgm, freelb, r_drop
 from tutelage.training.regular.turn import Answer, Turn, length
 
@@ -205,6 +206,17 @@ def test_the_gradient_is_the_same_however_a_batch_is_cut(bert: Path, name: str, 
     cut = gradient(given, TrainingRecipe.model_validate(changes), parts)
     for key, value in whole.items():
         torch.testing.assert_close(value, cut[key], rtol=1e-3, atol=2e-5, msg=key)
+
+
+def test_two_passes_without_dropout_between_them_are_refused(tmp_path: Path) -> None:
+    """Of GPT-2, `strategy: head` trains what comes behind all dropout."""
+    given = load.load(str(tiny_models.write_gpt2(tmp_path / "model")), CLASSES, Reading(48))[0]
+    given.model.requires_grad_(False)
+    given.model.score.requires_grad_(True)
+    settings = TrainingRecipe(r_drop=1.0, dropout=0.1, epochs=1)
+    work = Work("Fine-tuning", "x", lambda _: [np.arange(4)], lambda *_: torch.zeros(()))
+    with pytest.raises(ModelError, match="no dropout is left in what learns"):
+        train(given.model, work, settings, seed=0, folder=tmp_path / "t", progress=Silent())
 
 
 def test_what_a_step_costs_is_what_check_reckons_with() -> None:

@@ -7,7 +7,7 @@ import itertools
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from tutelage.artifacts.tokens import Tokens, tokenize
 from tutelage.artifacts.wide import Wide
 from tutelage.encoding import Reading
 from tutelage.tasks import Array, Task
-from tutelage.text import normalise
+from tutelage.text import normalise, readable
 
 # Padded tokens in one forward pass without gradients. On CPU a batch that stays in the cache is fastest.
 TOKENS_AT_ONCE = 2048
@@ -50,6 +50,13 @@ class Network:
     reading: Reading
     wide: Wide | None = None
     codes: Codes | None = None
+    normalised: bool = True
+    """Whether `predict` is to normalise texts: `data.normalise` of the recipe."""
+
+    def __post_init__(self) -> None:
+        # The head of an encoder-decoder reads the end of a text, of which there must be one in each.
+        if getattr(self.model.config, "is_encoder_decoder", False) and not self.reading.plain:
+            object.__setattr__(self, "reading", replace(self.reading, plain=True))
 
     @classmethod
     def load(cls, folder: Path, task: Task, reading: Reading) -> Network:
@@ -145,8 +152,9 @@ class Network:
         return self.task.predict(self.outputs(self.tokenize(texts)))
 
     def predict(self, texts: Sequence[str]) -> list[dict[str, Any]]:
-        """One record a text, normalised first: what a bundle of this network answers."""
-        return self.task.decode(self.predictions([normalise(text) for text in texts]))
+        """One record a text, normalised first where its recipe says so: what a bundle of this network answers."""
+        clean = normalise if self.normalised else readable
+        return self.task.decode(self.predictions([clean(text) for text in texts]))
 
     def forward(self, batch: Batch, *, layers: Sequence[int] = ()) -> tuple[torch.Tensor, torch.Tensor]:
         """Outputs (B, K) of model and wide part together, and pooled hidden states (B, layers, width)."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tutelage.bundle.predict import Bundle
 from tutelage.bundle.rows import blocks
-from tutelage.errors import OutputError
+from tutelage.errors import OutputError, StorageError
 from tutelage.progress import Progress, Silent
 from tutelage.storage import whole_file
 
@@ -27,8 +28,8 @@ def predict_file(
 ) -> int:
     """Answer every row of `source`, write a JSON record a row to `target`, in order; returns how many.
 
-    `target` appears whole at the end, or not at all. Raises `DataError` for a file or row that cannot be
-    read, `OutputError` when `target` cannot be written there.
+    `target` appears whole at the end, or not at all; a pipe or a device is written to as it is. Raises `DataError` for
+    a file or row that cannot be read, `OutputError` when `target` cannot be written there.
     """
     if target.is_dir() or (target.exists() and target.samefile(source)):
         given = "is a folder" if target.is_dir() else "is the file that is read"
@@ -36,19 +37,32 @@ def predict_file(
     shown, written = progress or Silent(), 0
     try:
         with (
-            whole_file(target) as partial,
-            partial.open("w", encoding="utf-8") as output,
+            _written(target) as place,
+            place.open("w", encoding="utf-8") as output,
             shown.bar(f"answering {source.name}", 0) as bar,
         ):
             for record in predict_rows(bundle, source, column=column, encoding=encoding, progress=progress):
                 output.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
                 written += 1
                 bar.advance(1)
-    except PermissionError as error:
+    except (PermissionError, StorageError) as error:
+        refused = error if isinstance(error, PermissionError) else error.__cause__
+        if not isinstance(refused, PermissionError):
+            raise
         raise OutputError(
-            f"{target} cannot be written: {error.strerror}", expected="a folder you may write to"
+            f"{target} cannot be written: {refused.strerror}", expected="a place you may write to"
         ) from error
     return written
+
+
+@contextmanager
+def _written(target: Path) -> Iterator[Path]:
+    """Where to write: what takes the place of a file in the end; links and what is no file stay what they are."""
+    if target.exists() and not target.is_file():
+        yield target
+    else:
+        with whole_file(target.resolve()) as partial:
+            yield partial
 
 
 def predict_rows(

@@ -33,6 +33,7 @@ class Limits(BaseModel):
     )
     max_characters: Annotated[int, Field(ge=1)] = Field(100_000, description="characters of a text that are read")
     normalise: bool = Field(True, description="whether texts go through `tutelage.text.normalise`")
+    plain: bool = Field(False, description="whether a text has none of the tokens that are put around it")
     pad_id: Annotated[int, Field(ge=0)] = 0
     precision: Precision = "fp32"
     tutelage: str = Field(__version__, description="version that wrote the bundle")

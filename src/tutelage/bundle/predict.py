@@ -109,7 +109,8 @@ class Bundle:
     def _encoded(self, texts: Sequence[str]) -> tuple[list[list[int]], NDArray[np.int64]]:
         """Token ids of every sequence, and which text each belongs to."""
         limits = self.limits
-        reading = Reading(limits.max_tokens, limits.long_text, limits.stride, limits.characters_per_token)
+        read = (limits.max_tokens, limits.long_text, limits.stride, limits.characters_per_token, limits.plain)
+        reading = Reading(*read)
         return encode(self._tokenizer, [self.clean(text)[: limits.max_characters] for text in texts], reading)
 
     def _fed(self, sequences: list[list[int]], budget: int) -> Iterator[tuple[list[int], dict[str, NDArray[np.int64]]]]:

@@ -6,14 +6,15 @@ import csv
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tutelage import separated
 from tutelage.errors import DataError, UserError
+from tutelage.separated import Dialect
 
 _DEFAULT = "text"
-# A cell above this is taken for an unbalanced quote that swallows the rest of the file.
-_LARGEST_CELL = 64 << 20
 
 
 def blocks(path: Path, *, column: str | None = None, encoding: str = "utf-8", size: int = 1024) -> Iterator[list[str]]:
@@ -39,7 +40,7 @@ def blocks(path: Path, *, column: str | None = None, encoding: str = "utf-8", si
         while block := list(itertools.islice(texts, size)):
             found = True
             yield block
-    except (UnicodeDecodeError, LookupError) as error:
+    except (UnicodeError, LookupError) as error:  # of a missing byte order mark Python says no more than the first
         raise DataError(
             f"{path} is not {encoding} text: {error}",
             expected=f"a file in {encoding}",
@@ -51,28 +52,31 @@ def blocks(path: Path, *, column: str | None = None, encoding: str = "utf-8", si
         raise DataError(f"{path} holds no rows", expected="at least one row", cure="check the file")
 
 
-def _csv(path: Path, column: str | None, encoding: str, delimiter: str = ",") -> Iterator[str]:
-    previous = csv.field_size_limit(_LARGEST_CELL)
-    with path.open(encoding=_with_mark(encoding), newline="") as file:
-        rows = csv.reader(file, delimiter=delimiter)
-        try:
-            header = next((row for row in rows if row), None)
-            if header is None:
-                return
-            place = header.index(_choose(path, header, column))
-            yield from (row[place] if place < len(row) else "" for row in rows if row)
-        except csv.Error as error:
+def _separated(path: Path, column: str | None, encoding: str) -> Iterator[str]:
+    opened = partial(path.open, encoding=_with_mark(encoding), newline="")
+    before = csv.field_size_limit()
+    try:
+        dialect = separated.dialect(opened, tabs=path.suffix.lower() == ".tsv")
+        with opened() as file:
+            yield from _cells(path, (row for row in separated.rows(path, file, dialect) if row), column, dialect)
+    finally:
+        csv.field_size_limit(before)  # of the whole module, and so of whoever uses this package
+
+
+def _cells(path: Path, rows: Iterator[list[str]], column: str | None, dialect: Dialect) -> Iterator[str]:
+    header = [name.strip() for name in next(rows, [])]
+    if not header:
+        return
+    place = header.index(_choose(path, header, column))
+    for number, row in enumerate(rows, start=1):
+        if len(row) > len(header):
+            # One of them was cut in two, and it may be the text.
             raise DataError(
-                f"{path}, line {rows.line_num}: {error}",
-                expected="cells with balanced quotes",
-                cure='double every quote inside a quoted cell: "a ""fine"" film"',
-            ) from error
-        finally:
-            csv.field_size_limit(previous)
-
-
-def _tsv(path: Path, column: str | None, encoding: str) -> Iterator[str]:
-    return _csv(path, column, encoding, delimiter="\t")
+                f"{path}: row {number:,} has {len(row)} fields, the header {len(header)}",
+                expected=f"a text that holds {dialect.delimiter!r} to be quoted",
+                cure=f'put such texts between quotes ("a{dialect.delimiter} b"), or give a .txt with a text a line',
+            )
+        yield row[place] if place < len(row) else ""
 
 
 def _jsonl(path: Path, column: str | None, encoding: str) -> Iterator[str]:
@@ -155,8 +159,8 @@ def _with_mark(encoding: str) -> str:
 
 
 _READERS: dict[str, Callable[[Path, str | None, str], Iterator[str]]] = {
-    ".csv": _csv,
-    ".tsv": _tsv,
+    ".csv": _separated,
+    ".tsv": _separated,
     ".jsonl": _jsonl,
     ".ndjson": _jsonl,
     ".parquet": _parquet,

@@ -55,7 +55,7 @@ class Judge:
 
     def speed_ratio(self, one: Path, other: Path) -> float:
         """Median over paired rounds of the time of one graph over that of another, on the same rows."""
-        rows = np.arange(min(len(self.tokens), _TIMED_ROWS))
+        rows = np.linspace(0, len(self.tokens) - 1, min(len(self.tokens), _TIMED_ROWS)).astype(np.int64)
         batches = []
         for part in np.array_split(rows[np.argsort(self.tokens.lengths[rows])], max(1, len(rows) // 16)):
             batch = self.network.collate(self.tokens, part)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tutelage.artifacts.corpus import Split
+from tutelage.artifacts.corpus import Split, evenly
 from tutelage.artifacts.network import Network
 from tutelage.compress import cascade, quantize
 from tutelage.compress.compare import Choice, Judge
@@ -90,8 +90,9 @@ def gated(
 
 
 def _judge(network: Network, validation: Split, threads: int) -> Judge:
-    tokens = network.tokenize(validation.texts()[:_JUDGED_ROWS])
-    return Judge(network, tokens, validation.targets[:_JUDGED_ROWS], threads)
+    # Evenly spread, for they may be sorted by class.
+    (some,) = evenly([validation], _JUDGED_ROWS)
+    return Judge(network, network.tokenize(some.texts()), some.targets, threads)
 
 
 def _exported(whole: Export, rows: int) -> Choice:

@@ -19,8 +19,8 @@ _ESCAPED = (0xDC80, 0xDCFF)  # where `surrogateescape` puts bytes that could not
 def clean_text(value: Any, *, normalise: bool, max_characters: int) -> str | Problem:
     """The text ready for use, or the reason why it is not usable.
 
-    With `normalise`: broken Unicode and HTML entities mended by ftfy, then `tutelage.text.normalise`, as a
-    bundle does. Meaning is kept: letters keep their case, quotes and full-width forms their shape.
+    With `normalise`: broken Unicode mended by ftfy, then `tutelage.text.normalise`, as a bundle does. Meaning is
+    kept: letters keep their case, quotes and full-width forms their shape.
     """
     if not isinstance(value, str):
         return Problem("empty text") if value is None else Problem("not text", type(value).__name__)
@@ -48,8 +48,8 @@ def clean_label(value: Any) -> Problem | None:
 
 
 def _mend(text: str) -> str:
-    # Plain ASCII has nothing to mend but HTML entities and control characters: a fast way for most texts.
-    if text.isascii() and "&" not in text and text.isprintable():
+    # Plain ASCII has nothing to mend but control characters: a fast way for most texts.
+    if text.isascii() and text.isprintable():
         return text
     import ftfy
 
@@ -60,9 +60,10 @@ def _mend(text: str) -> str:
 def _settings() -> Any:
     import ftfy
 
-    # Off: what goes beyond mending, for quotes, width and ligatures may carry meaning.
+    # Off: what goes beyond mending, for quotes, width and ligatures may carry meaning; and entities, which a bundle
+    # has to mend too.
     return ftfy.TextFixerConfig(
-        explain=False, uncurl_quotes=False, fix_latin_ligatures=False, fix_character_width=False
+        explain=False, unescape_html=False, uncurl_quotes=False, fix_latin_ligatures=False, fix_character_width=False
     )
 
 

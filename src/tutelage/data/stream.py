@@ -11,10 +11,11 @@ from typing import NamedTuple
 from tutelage.artifacts.corpus import content_key
 from tutelage.data.clean import clean_text
 from tutelage.data.read import Columns, Row, read
-from tutelage.data.sources.table import LONGEST_CELL, Problem
+from tutelage.data.sources.table import Problem
 from tutelage.errors import DataError
 from tutelage.pretrain_recipe import TextRecipe, TextSource
 from tutelage.progress import Progress
+from tutelage.separated import LONGEST_CELL
 
 _STEP = 1000  # texts between two signs of life
 

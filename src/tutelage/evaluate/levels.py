@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from tutelage.evaluate.speed import spread
+
 _TIMED = 100
 
 
@@ -31,8 +33,7 @@ def measure(bundle: Any, texts: list[str], *, levels: int) -> Levels | None:
         return None
     shares = np.bincount(found, minlength=levels) / len(found)
     through = [texts[row] for row in np.flatnonzero(found == levels - 1)[:_TIMED]]
-    spread = np.unique(np.linspace(0, len(texts) - 1, _TIMED).astype(int))
-    mean = float(np.mean(_milliseconds(bundle.predict, [texts[row] for row in spread])))
+    mean = float(np.mean(_milliseconds(bundle.predict, spread(texts, _TIMED))))
     worst = float(np.median(_milliseconds(bundle.predict, through))) if through else None
     return Levels(tuple(shares.tolist()), mean, worst)
 

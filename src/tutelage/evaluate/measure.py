@@ -94,7 +94,7 @@ def examine(players: Mapping[str, Player], texts: list[str], *, speed_rows: int,
         for name, player in players.items():
             predictions[name] = player.predict(texts)
             bar.advance()
-    some = texts[:speed_rows]
+    some = speed.spread(texts, speed_rows)
     contenders = [
         Contender(name, runtime, run, player.batches)
         for name, player in players.items()

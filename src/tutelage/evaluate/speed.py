@@ -77,6 +77,12 @@ def packed(bundle: Any) -> Run:
     return lambda texts, budget: bundle.predict(texts, batch_tokens=budget)
 
 
+def spread(texts: Sequence[str], count: int) -> list[str]:
+    """So many of some texts at most, evenly spread: a file may be sorted by class, or by length."""
+    places = np.linspace(0, len(texts) - 1, min(count, len(texts))).astype(int)
+    return [texts[place] for place in places]
+
+
 def measure(
     contenders: Sequence[Contender], texts: list[str], *, progress: Progress, read: bystanders.Read = bystanders.now
 ) -> Timed:
@@ -87,7 +93,7 @@ def measure(
 
 
 def _in_turns(contenders: Sequence[Contender], texts: list[str], progress: Progress) -> dict[tuple[str, str], Speed]:
-    some = texts[: max(1, len(texts) // _SEARCH_SHARE)]
+    some = spread(texts, max(1, len(texts) // _SEARCH_SHARE))
     result = {}
     with progress.bar("Measuring speed", len(contenders) * (_ROUNDS + 2)) as bar:
         best = {}
@@ -102,7 +108,7 @@ def _in_turns(contenders: Sequence[Contender], texts: list[str], progress: Progr
                 rounds[place].append(_seconds(contender.run, texts, best[place]))
                 bar.advance(1)
         for place, contender in enumerate(contenders):
-            single = [1000 * _seconds(contender.run, [text], best[place]) for text in texts[:_SINGLE]]
+            single = [1000 * _seconds(contender.run, [text], best[place]) for text in spread(texts, _SINGLE)]
             p50, p95 = np.percentile(single, [50, 95])
             rate = len(texts) / float(np.median(rounds[place]))
             result[contender.model, contender.runtime] = Speed(rate, best[place], float(p50), float(p95))

@@ -27,7 +27,7 @@ from tutelage.artifacts.network import Network
 from tutelage.artifacts.signals import Signals
 from tutelage.progress import Progress
 from tutelage.recipe import StudentRecipe
-from tutelage.student import linear, losses, weighting
+from tutelage.student import beside, linear, losses, weighting
 from tutelage.student.distil import Transfer
 from tutelage.student.linear import Array
 from tutelage.tasks import Task
@@ -37,7 +37,6 @@ from tutelage.training import supervised
 _MOST_ROWS, _FEWEST_ROWS, _MOST_NUMBERS = 20_000, 1000, 200_000
 _ERRORS = 2.0  # standard errors by which another way must be better
 _ENOUGH = 300  # validation rows that can tell a teacher who knows little from one who knows; fewer need help
-_FOLDS = 5
 _ROUNDS = 2  # of weighing rows by what a linear model learned with the weights before
 
 
@@ -97,7 +96,9 @@ def screen(
     said = spoken(student, signals.outputs(transfer.signal_rows[some], transfer.keys[some]))
     labels = transfer.targets[some]
     targets = supervised.standardised(student, labels).double()
-    exams = _exams(labels, judged, rows, transfer.copied[some], enough=len(validation) >= _ENOUGH)
+    # A row that was drawn more than once must not be learned from where it is judged.
+    dealt = beside.folds(transfer.keys[some], seed=0)
+    exams = _exams(labels, judged, rows, transfer.copied[some], dealt, enough=len(validation) >= _ENOUGH)
     truth = np.concatenate([validation.targets, *(labels[held] for _, _, held in exams[1:])])
     found, candidates = {}, among or [way for group in ways(task) for way in group]
     with progress.bar("Comparing ways to learn", len(candidates) * len(exams)) as bar:
@@ -112,14 +113,14 @@ def screen(
 
 
 def _exams(
-    labels: Array, judged: Any, rows: Any, copied: NDArray[np.bool_], *, enough: bool
+    labels: Array, judged: Any, rows: Any, copied: NDArray[np.bool_], dealt: NDArray[np.int64], *, enough: bool
 ) -> list[tuple[NDArray[np.int64], Any, NDArray[np.int64]]]:
     """(rows to learn from, features of what is judged, training rows among that): validation first, then the folds."""
     everything, known = np.arange(len(labels)), np.flatnonzero(~np.isnan(labels))
     exams = [(everything, judged, everything[:0])]
-    if not enough and len(known) >= _FOLDS:
-        held_out = [known[number::_FOLDS] for number in range(_FOLDS)]
-        exams += [(np.setdiff1d(everything[~copied], held), rows[held], held) for held in held_out]
+    if not enough and len(known) >= beside.FOLDS:
+        held_out = [known[dealt[known] == number] for number in range(beside.FOLDS)]
+        exams += [(np.setdiff1d(everything[~copied], held), rows[held], held) for held in held_out if len(held)]
     return exams
 
 

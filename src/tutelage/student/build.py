@@ -207,13 +207,14 @@ def narrower(teacher: Any, shape: Shape, *, vocabulary: int, positions: int, pad
     """A BERT configuration of any width, for teachers of any architecture."""
     from transformers import BertConfig
 
+    limit = getattr(teacher, "max_position_embeddings", None)
     return BertConfig(
         vocab_size=vocabulary,
         hidden_size=shape.width,
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
         intermediate_size=shape.feed_forward,
-        max_position_embeddings=min(int(getattr(teacher, "max_position_embeddings", 512) or 512), positions),
+        max_position_embeddings=min(int(limit), positions) if limit else positions,
         type_vocab_size=1,
         pad_token_id=pad,
         architectures=["BertForSequenceClassification"],

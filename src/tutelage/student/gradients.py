@@ -71,7 +71,7 @@ def spread(gradients: Array) -> Spread:
 def measure(student: Network, teacher: Network, splits: Sequence[Split], *, seed: int) -> Spread:
     """The figures of a student that has not learned yet, on what a teacher says of 512 texts of `splits` at most."""
     texts = [text for part in evenly(splits, _TEXTS) for text in part.texts()]
-    said = balance.spoken(teacher, teacher.outputs(teacher.tokenize(texts)))
+    said = balance.spoken(student, teacher.outputs(teacher.tokenize(texts)))
     return spread(project(student, texts, said, dimensions=max(1, len(texts) // _A_DIMENSION), seed=seed))
 
 

@@ -101,7 +101,10 @@ def _taken(
     # The layer that averages comes on top of all, whatever is between.
     layers = [*uniform(full.layers, shape.layers), *([full.layers] if shape.averages else [])]
     embedding = teacher.get_input_embeddings().weight  # type: ignore[operator]
-    kept_neurons = {number: _strongest(source, _layer_prefixes(source, number), full, shape) for number in set(layers)}
+    shorter = _shorter(source, student, layers)
+    kept_neurons = {
+        number: _strongest(source, _layer_prefixes(source, number), shorter, full, shape) for number in set(layers)
+    }
     result = {}
     for name, value in student.state_dict().items():
         number, origin = _origin(name, layers)
@@ -111,7 +114,7 @@ def _taken(
         elif name.endswith("position_embeddings.weight"):
             taken = taken[: len(value)]
         elif taken.shape != value.shape and number is not None:
-            taken = _cut(taken, kept_neurons[number], full.feed_forward)
+            taken = _cut(taken, kept_neurons[number], shorter[origin], full.feed_forward)
         result[name] = taken.clone()
     return result
 
@@ -134,27 +137,43 @@ def _layer_prefixes(source: dict[str, torch.Tensor], number: int) -> list[str]:
     return [name for name in source if (m := _NUMBERED.search(name)) and int(m.group(1)) == number]
 
 
-def _strongest(source: dict[str, torch.Tensor], names: list[str], full: Shape, shape: Shape) -> torch.Tensor:
+def _shorter(source: dict[str, torch.Tensor], student: nn.Module, layers: Sequence[int]) -> dict[str, int]:
+    """The dimension in which a parameter of the teacher's layers is longer than the student's, where one is.
+
+    Told by what the student has: a block as wide as its layer has inner neurons on either side, by their number.
+    """
+    found = {}
+    for name, value in student.state_dict().items():
+        number, origin = _origin(name, layers)
+        if number is not None and origin in source and source[origin].shape != value.shape:
+            sizes = zip(source[origin].shape, value.shape, strict=True)
+            found[origin] = next(dim for dim, (theirs, ours) in enumerate(sizes) if theirs != ours)
+    return found
+
+
+def _strongest(
+    source: dict[str, torch.Tensor], names: list[str], shorter: dict[str, int], full: Shape, shape: Shape
+) -> torch.Tensor:
     """The inner neurons to keep of one layer: largest product of the norms of what goes in and what comes out."""
     inner = full.feed_forward
     strength = torch.ones(inner)
     for name in names:
         weight = source[name]
-        if weight.ndim == 2 and weight.shape != (inner, inner) and inner in weight.shape:
-            strength = strength * weight.float().norm(dim=1 if weight.shape[0] == inner else 0)
-        elif weight.ndim == 2 and weight.shape[0] == 2 * inner and _WITH_GATE.search(name):
-            strength = strength * weight.float().norm(dim=1).view(2, inner).prod(dim=0)
+        if weight.ndim != 2 or name not in shorter:
+            continue
+        norms = weight.float().norm(dim=1 - shorter[name])
+        if len(norms) == inner:
+            strength = strength * norms
+        elif len(norms) == 2 * inner and _WITH_GATE.search(name):
+            strength = strength * norms.view(2, inner).prod(dim=0)
     return strength.topk(min(shape.feed_forward, inner)).indices.sort().values
 
 
-def _cut(value: torch.Tensor, kept: torch.Tensor, inner: int) -> torch.Tensor:
+def _cut(value: torch.Tensor, kept: torch.Tensor, dim: int, inner: int) -> torch.Tensor:
     """Keep some inner neurons of a feed-forward weight or bias, or of both halves where a gate is stored with it."""
-    for dim, size in enumerate(value.shape):
-        if size == inner:
-            return value.index_select(dim, kept)
-        if size == 2 * inner:
-            return value.index_select(dim, torch.cat([kept, kept + inner]))
-    return value
+    if value.shape[dim] == 2 * inner:
+        kept = torch.cat([kept, kept + inner])
+    return value.index_select(dim, kept)
 
 
 def _project_embeddings(teacher: nn.Module, student: nn.Module, ids: torch.Tensor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -23,6 +24,7 @@ _BINS = 10
 # A validation set without a single mistake has no best temperature: sharper is always better. Bounded, soft targets
 # stay soft.
 _SHARPEST, _SOFTEST = 0.5, 5.0
+_WHOLE = re.compile(r"-?[0-9]+\.0+")
 
 
 @dataclass(frozen=True)
@@ -219,7 +221,7 @@ class TextClassification(Task):
 
 
 def label_name(value: Any) -> str:
-    """A raw label of any type as its name: 1, 1.0 and "1" are the same class, True is "true"."""
+    """A raw label of any type as its name: 1, 1.0, "1" and "1.0" are the same class, True is "true"."""
     if value is None:
         raise ValueError("the label is missing")
     if isinstance(value, bool | np.bool_):
@@ -232,7 +234,8 @@ def label_name(value: Any) -> str:
     name = str(value).strip()
     if not name:
         raise ValueError("the label is empty")
-    return name
+    # A column of numbers with a gap in it is written as 0.0 and 1.0.
+    return name.partition(".")[0] if _WHOLE.fullmatch(name) else name
 
 
 def softmax(outputs: Array) -> Array:

@@ -15,6 +15,10 @@ from tutelage.errors import ModelError
 from tutelage.tasks import Task
 
 PACKAGED = "minilm"
+_FROM_PADDING = {
+    *("camembert", "data2vec-text", "ibert", "longformer", "luke", "mpnet", "roberta", "roberta-prelayernorm"),
+    *("xlm-roberta", "xlm-roberta-xl", "xmod"),
+}
 
 
 def locate(name: str, *, key: str = "teacher.model") -> tuple[str, bool]:
@@ -98,8 +102,8 @@ def load(name: str, task: Task, reading: Reading, *, seed: int = 0, new_head: bo
             expected="a tokenizer.json that the `tokenizers` library reads",
             cure="convert it with `transformers`, or choose another model",
         )
-    _ensure_padding(model, tokenizer)
-    limit = getattr(config, "max_position_embeddings", None) or reading.max_tokens
+    ensure_padding(model, tokenizer)
+    limit = most_tokens(config) or reading.max_tokens
     if reading.max_tokens > limit:
         raise ModelError(
             f"`data.max_tokens` is {reading.max_tokens}, but {name} reads at most {limit}",
@@ -137,12 +141,24 @@ def _is_fitted(config: Any, task: Task) -> bool:
     return named and task.fits(config.to_dict())
 
 
-def _ensure_padding(model: Any, tokenizer: Any) -> None:
-    """Decoders often come without a padding token; they end texts with the one they have."""
-    if tokenizer.pad_token_id is None:
+def ensure_padding(model: Any, tokenizer: Any) -> None:
+    """Let a model and its tokenizer agree on what fills up a text: heads of decoders read the last token before it.
+
+    Decoders often come without a padding token; they end texts with the one they have.
+    """
+    known = tokenizer.pad_token_id is not None and tokenizer.pad_token_id < model.get_input_embeddings().num_embeddings
+    if not known:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
-    if model.config.pad_token_id is None:
-        model.config.pad_token_id = tokenizer.pad_token_id
+    model.config.pad_token_id = tokenizer.pad_token_id
+
+
+def most_tokens(config: Any) -> int | None:
+    """How many tokens of a text a model can read at once; None where it does not say."""
+    limit = getattr(config, "max_position_embeddings", None)
+    if not limit:
+        return None
+    # Their first position is the one after that of the padding.
+    return int(limit) - (int(config.pad_token_id) + 1 if config.model_type in _FROM_PADDING else 0)
 
 
 def not_loaded(name: str, local: bool, error: Exception, *, key: str = "teacher.model") -> ModelError:

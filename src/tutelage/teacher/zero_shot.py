@@ -21,6 +21,7 @@ from tutelage.artifacts.corpus import content_key
 from tutelage.artifacts.network import TOKENS_AT_ONCE, quiet
 from tutelage.errors import ModelError
 from tutelage.progress import Progress
+from tutelage.teacher.load import ensure_padding, most_tokens
 
 # Texts that are read and kept at once: what a kill can lose.
 _AT_ONCE = 64
@@ -60,9 +61,8 @@ class Entailment:
                 expected="config.json, weights as safetensors, and a tokenizer",
                 cure=f"check `{key}`",
             ) from error
-        if tokenizer.pad_token_id is None:
-            tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
-        most = getattr(config, "max_position_embeddings", None) or _LONGEST
+        ensure_padding(model, tokenizer)
+        most = most_tokens(config) or _LONGEST
         return cls(model.eval(), tokenizer, entailed, min(most, tokenizer.model_max_length))
 
     def probabilities(

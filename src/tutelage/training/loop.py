@@ -25,7 +25,7 @@ from accelerate.utils import set_seed
 from numpy.typing import NDArray
 from torch import nn
 
-from tutelage.errors import TrainingError
+from tutelage.errors import ModelError, TrainingError
 from tutelage.progress import Bar, Progress
 from tutelage.recipe_training import TrainingRecipe
 from tutelage.training import checkpoint, guard, regular
@@ -38,6 +38,8 @@ from tutelage.training.schedule import warmup_then_linear
 
 Rows = NDArray[np.int64]
 Loss = Callable[[nn.Module, Rows, float], torch.Tensor]
+# Of BERT, GPT-2, T5, BART: numbers that a module hands to a function, where others have a module for it.
+_SHARES = ("dropout", "dropout_prob", "attention_dropout", "activation_dropout", "hidden_dropout")
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,16 @@ def train(
 ) -> checkpoint.State:
     """Train a model in place and leave the best weights in it; checkpoints go to `folder`.
 
-    Returns the final state, with the history of every epoch. Raises `TrainingError` and `StorageError`.
+    Returns the final state, with the history of every epoch. Raises `TrainingError`, `StorageError`, and `ModelError`
+    where what is asked for would do nothing to this model.
     """
     set_dropout(model, settings.dropout)
+    if settings.r_drop and not _drops(model):
+        raise ModelError(
+            f"{work.title}: `r_drop` compares two passes, and no dropout is left in what learns: both are the same",
+            expected="dropout above the first weights that learn",
+            cure="leave `r_drop` out, or let more of the model learn",
+        )
     return _Training(model, work, settings, seed, folder, progress).run()
 
 
@@ -91,9 +100,17 @@ def set_dropout(model: nn.Module, share: float) -> None:
         if isinstance(module, nn.Dropout):
             module.p = 0.0 if frozen else share
         # Fused attention kernels take their share from attributes of the attention module.
-        for name in ("dropout_prob", "attention_dropout"):
+        for name in _SHARES:
             if isinstance(getattr(module, name, None), float):
                 setattr(module, name, 0.0 if frozen else share)
+
+
+def _drops(model: nn.Module) -> bool:
+    return any(
+        (isinstance(module, nn.Dropout) and module.p > 0)
+        or any(isinstance(share := getattr(module, name, None), float) and share > 0 for name in _SHARES)
+        for module in model.modules()
+    )
 
 
 class _Training:

@@ -152,11 +152,10 @@ def batches(
 
 
 def fingerprint(network: Network, settings: TrainingRecipe, *more: object) -> str:
-    """Names a training by its initial weights, its settings, and whatever else it depends on."""
+    """Names a training by its initial weights, its settings, how texts are read, and whatever else it depends on."""
     frozen = [name for name, p in network.model.named_parameters() if not p.requires_grad]
-    return storage.fingerprint_of(
-        weights_fingerprint(network.model), settings.model_dump(), frozen, [str(thing) for thing in more]
-    )
+    parts = (weights_fingerprint(network.model), settings.model_dump(), vars(network.reading), frozen)
+    return storage.fingerprint_of(*parts, [str(thing) for thing in more])
 
 
 def begin_again(network: Network) -> None:

@@ -7,9 +7,10 @@ from functools import partial
 from pathlib import Path
 
 from tutelage.data.sources.locate import Place
-from tutelage.data.sources.table import EXCERPT, LABEL, LONGEST_CELL, TEXT, Problem, Record, Table
+from tutelage.data.sources.table import EXCERPT, LABEL, TEXT, Problem, Record, Table
 from tutelage.data.sources.text_file import check_encoding, check_known, open_text
 from tutelage.errors import DataError
+from tutelage.separated import LONGEST_CELL
 
 
 def open_table(place: Place, *, encoding: str, tolerance: float) -> Table:

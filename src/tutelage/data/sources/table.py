@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 TEXT, LABEL = "text", "label"
 EXCERPT = 200
 """Characters of a bad row that are shown and kept in the quarantine."""
-LONGEST_CELL = 1 << 24
-"""Characters of one cell or line that are read at all (16 Mi): a runaway quote must not fill the memory."""
 
 
 class Problem(NamedTuple):

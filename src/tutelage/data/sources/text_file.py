@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO, NamedTuple, cast
 
 from tutelage.data.sources.locate import GZIP
-from tutelage.data.sources.table import LONGEST_CELL
 from tutelage.errors import DataError
+from tutelage.separated import LONGEST_CELL
 
 _BLOCK = 1 << 20
 _SAMPLE = 1 << 16

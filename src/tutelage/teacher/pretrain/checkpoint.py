@@ -9,7 +9,7 @@ import torch
 from tutelage.artifacts.network import quiet
 from tutelage.errors import ModelError
 from tutelage.pretrain_recipe import TRAINS
-from tutelage.teacher.load import locate, not_loaded
+from tutelage.teacher.load import locate, most_tokens, not_loaded
 from tutelage.teacher.pretrain.architectures import keep_sinusoids
 
 _KEY = "model.checkpoint"
@@ -67,7 +67,7 @@ def _refuse(name: str, config: Any, objective: str, length: int) -> None:
             expected=f"a model of the kind {TRAINS[objective]}",
             cure=f"set `objective: {fitting}`" if fitting else "choose another `model.checkpoint`",
         )
-    limit = getattr(config, "max_position_embeddings", None) or length
+    limit = most_tokens(config) or length
     if length > limit:
         raise ModelError(
             f"`training.length` is {length}, but {name} reads at most {limit}",
