@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -204,6 +204,7 @@ def test_what_would_take_too_long_has_as_many_epochs_as_fit_but_at_least_half(
     from transformers import AutoConfig
 
     climb = Climb.__new__(Climb)
+    climb.workshop = cast(Workshop, None)
     climb.settings, climb._epochs = StudentRecipe(keep=0.9, epochs=4, rungs=["one", "two"]), {}
     climb._again = False
     first, second = ladder.rungs(climb.settings, AutoConfig.from_pretrained(bert))

@@ -142,8 +142,3 @@ def test_a_run_that_left_nothing_gives_its_folder_up(reviews: Path, bert: Path, 
     folder.finish("data", "some rows", started=0.0)
     with pytest.raises(OutputError, match="belongs to another recipe"):
         RunFolder.claim(given(text="other"), resume=False)
-    # A recipe of the user's own that lies in the output folder is not overwritten.
-    (tmp_path / "own").mkdir()
-    (tmp_path / "own" / "recipe.yaml").write_text("task: text-classification")
-    with pytest.raises(OutputError, match="belongs to another recipe"):
-        RunFolder.claim(given().model_copy(update={"output": str(tmp_path / "own")}), resume=False)
