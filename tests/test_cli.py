@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
@@ -295,6 +297,35 @@ def test_a_message_is_printed_as_it_is(tutelage: Type, monkeypatch: pytest.Monke
     text = f"the label '[red]' of /a/{'long/' * 60}file [/] is :smile:"
     fail(monkeypatch, UserError(text, cure="pip install 'tutelage[train]'"))
     refused(tutelage("run", "x"), text, "'tutelage[train]'")
+
+
+def test_what_was_done_before_tells_nothing_of_how_long_the_rest_takes(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tutelage import console
+
+    clock = iter([0.0, 0.1, 16.0])
+    monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    bar = console._LineBar(console.Console(stderr=True), "Fine-tuning", 1000)
+    bar.advance(500)  # found in a checkpoint
+    bar.advance(10)
+    # 10 steps took 16 s, and 490 are left.
+    assert "Fine-tuning 51%, about 13 min 04 s left" in capfd.readouterr().err
+
+
+def test_a_demo_takes_over_no_other_run(tmp_path: Path) -> None:
+    from tutelage import demo, recipe
+
+    def asked(**changes: Any) -> Any:
+        data = {"train": "a.csv", "test": "b.csv", **changes}
+        return recipe.load({"task": "text-classification", "data": data, "output": str(tmp_path)})
+
+    assert not demo.lies_in(tmp_path, asked())
+    for old, expected in ((asked(max_tokens=64), True), (asked(train="mine.csv"), False)):
+        (tmp_path / "recipe.yaml").write_text(recipe.dump(old))
+        assert demo.lies_in(tmp_path, asked()) == expected
+    (tmp_path / "recipe.yaml").write_text("- not: [a recipe")
+    assert not demo.lies_in(tmp_path, asked())
 
 
 def test_progress_says_labels_and_paths_as_they_are(capfd: pytest.CaptureFixture[str]) -> None:

@@ -169,6 +169,48 @@ def write_modernbert(folder: Path) -> Path:
     return _write(folder, ModernBertModel, config, tokenizer)
 
 
+def write_albert(folder: Path) -> Path:
+    """An untrained ALBERT without a head: three layers of the same weights."""
+    from transformers import AlbertConfig, AlbertModel
+
+    tokenizer = word_piece()
+    config = AlbertConfig(
+        vocab_size=len(tokenizer),
+        embedding_size=16,
+        hidden_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=128,
+        pad_token_id=0,
+    )
+    return _write(folder, AlbertModel, config, tokenizer)
+
+
+def write_llama(folder: Path) -> Path:
+    """An untrained Llama without a head: rotary positions, gated neurons, an embedding that knows its padding."""
+    from transformers import LlamaConfig, LlamaModel
+
+    tokenizer = byte_bpe()
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=128,
+    )
+    return _write(folder, LlamaModel, config, tokenizer)
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a folder."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder)
+
+
 def _write(folder: Path, kind: Any, config: Any, tokenizer: Any) -> Path:
     torch.manual_seed(0)
     kind(config).save_pretrained(folder)

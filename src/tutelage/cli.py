@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -75,7 +76,7 @@ def init(
     storage.write_text(recipe, recipe_text(guess, output))
     typer.echo(
         f"{data}: {guess.task}; text in {guess.text!r}, label in {guess.label!r} ({', '.join(guess.labels[:5])})\n"
-        f"Wrote {recipe}. Read it, then:\n\n  tutelage check {recipe}\n  tutelage run {recipe}"
+        f"Wrote {recipe}. Read it, then:\n\n  tutelage check {quote(str(recipe))}\n  tutelage run {quote(str(recipe))}"
     )
 
 
@@ -138,7 +139,8 @@ def demo(
 
     terminal = Terminal()
     recipe = demonstration.recipe(output, terminal)
-    _show(pipeline.run(recipe, resume=True, progress=terminal), example=demonstration.EXAMPLE)
+    resume = demonstration.lies_in(output, recipe)
+    _show(pipeline.run(recipe, resume=resume, progress=terminal), example=demonstration.EXAMPLE)
 
 
 @app.command()
@@ -238,10 +240,10 @@ def _show(finished: Run, example: str = "...") -> None:
     console.print(summary(finished.measurements))
     if (others := other_data(finished.measurements)) is not None:
         console.print(others)
+    bundle = quote(str(finished.path / "bundle"))
     typer.echo(
         f"Report: {finished.path / 'report.html'}\n\nNext:\n"
-        f'  tutelage predict {finished.path / "bundle"} --text "{example}"\n'
-        f"  tutelage serve {finished.path / 'bundle'} --port 8000"
+        f"  tutelage predict {bundle} --text {quote(example)}\n  tutelage serve {bundle} --port 8000"
     )
 
 

@@ -312,11 +312,11 @@ class Climb:
 
     def _attempt(self, candidate: Candidate) -> Tried | None:
         """A rung before its judge; None where its training failed, which is told of it among the others."""
+        started = time.monotonic()
         try:
             return self._try(candidate)
         except TrainingError as error:
-            self._failure = error
-            self._lost += self.workshop.folder.trained(self._bench(candidate.rung).learning)
+            self._failure, self._lost = error, self._lost + time.monotonic() - started
             self._tried[candidate.name] = Tried(name=candidate.name, verdict=f"failed: {error.given}")
             self.workshop.progress.warn(f"{candidate.name} failed, and the search goes on without it: {error}")
             return None

@@ -15,6 +15,7 @@ from tutelage.progress import Bar
 
 # Without a terminal (CI, a log file) a line at most this often, in seconds, instead of a moving bar.
 _LOG_EVERY = 15.0
+_AT_ONCE = 1.0
 
 
 class Terminal:
@@ -69,10 +70,14 @@ class _LineBar:
         self._console, self._title, self._total = console, title, total
         self._done, self._start = 0.0, time.monotonic()
         self._last = self._start
+        self._before = 0.0
+        """What was found done at once, by a run before: it tells nothing of how long the rest takes."""
 
     def advance(self, steps: float = 1, note: str = "") -> None:
         self._done += steps
         now = time.monotonic()
+        if now - self._start < _AT_ONCE:
+            self._before = self._done
         if now - self._last < _LOG_EVERY:
             return
         self._last = now
@@ -80,7 +85,7 @@ class _LineBar:
             self._console.print(f"  … {self._title} {note}", style="dim")
             return
         share = min(self._done / self._total, 1.0)
-        left = (now - self._start) * (1 - share) / max(share, 1e-9)
+        left = (now - self._start) * max(self._total - self._done, 0) / max(self._done - self._before, 1e-9)
         self._console.print(f"  … {self._title} {share:.0%}, about {_seconds(left)} left {note}", style="dim")
 
 

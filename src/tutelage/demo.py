@@ -6,6 +6,8 @@ from pathlib import Path
 
 from tutelage import recipe as recipes
 from tutelage.data import vader
+from tutelage.errors import TutelageError
+from tutelage.folder import RECIPE
 from tutelage.progress import Progress
 from tutelage.recipe import Recipe
 
@@ -23,6 +25,14 @@ def recipe(output: Path, progress: Progress) -> Recipe:
             "output": str(output),
         }
     )
+
+
+def lies_in(folder: Path, recipe: Recipe) -> bool:
+    """Whether a folder holds a demo, of this version or another: what a change touches is then done again there."""
+    try:
+        return recipes.load(folder / RECIPE).data.train == recipe.data.train
+    except TutelageError:
+        return False
 
 
 def _cache() -> Path:

@@ -47,15 +47,15 @@ def encode(tokenizer: Any, texts: Sequence[str], reading: Reading) -> tuple[list
     for row, encoding in enumerate(tokenizer.encode_batch_fast(given)):
         parts = [encoding, *encoding.overflowing] if windows else [encoding]
         # A tokenizer without special tokens makes nothing of an empty text; a model needs one token to read.
-        sequences += [(_plain(part) if reading.plain else part.ids) or [0] for part in parts]
+        sequences += [
+            (plain(part.ids, part.special_tokens_mask) if reading.plain else part.ids) or [0] for part in parts
+        ]
         owner += [row] * len(parts)
     return sequences, np.asarray(owner, dtype=np.int64)
 
 
-def _plain(encoding: Any) -> list[int]:
-    """Without what a text says of the tokens that were put around it: "</s>", spelled out."""
-    ids: list[int] = encoding.ids
-    around = [bool(special) for special in encoding.special_tokens_mask]
+def plain(ids: Sequence[int], around: Sequence[int]) -> list[int]:
+    """Ids without what a text itself says of the tokens that were put `around` it (1, else 0): "</s>", spelled out."""
     put = {token for token, special in zip(ids, around, strict=True) if special}
     return [token for token, special in zip(ids, around, strict=True) if special or token not in put]
 

@@ -170,6 +170,7 @@ def told(
             per_row * (student.training + teacher.reading),
             3 * rows["validation"] * per_row * student.reading,
         ),
+        "comparing teachers": speaking * read * teacher.reading * (speaking > 1 and recipe.teacher.combine == "best"),
         "signals": (read + unlabelled) * teacher.reading * (speaking if recipe.teacher.combine == "all" else 1),
         "assistant": sum(_assistant(recipe, one, labelled, read, unlabelled) for one in between),
         "student": settings.epochs * (labelled + unlabelled) * student.training,

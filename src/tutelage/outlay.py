@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
+from tutelage.compress import export
 from tutelage.recipe import StudentRecipe
 from tutelage.student import ladder
 from tutelage.student.ladder import Rung, Step
@@ -21,6 +22,8 @@ def rungs(workshop: Workshop, settings: StudentRecipe) -> dict[str, Rung]:
     found = {rung.name: rung for rung in ladder.rungs(settings, workshop.teacher.model.config)}
     if "one" in found and fits(workshop, settings, found["one"]) and not settings.rungs:
         found.pop("narrow", None)  # no faster, and keeps less
+    if not export.fits(workshop.teacher):
+        found.pop("whole", None)  # no graph holds it
     return found
 
 

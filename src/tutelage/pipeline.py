@@ -8,6 +8,7 @@ that running again does only what changed, and a run that was killed goes on whe
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -94,7 +95,7 @@ def run(
         name = source if isinstance(source, str | Path) else folder.path / "recipe.yaml"
         raise Interrupted(
             "stopped; everything up to the last checkpoint is kept",
-            cure=f"go on with: tutelage run {name} --resume",
+            cure=f"go on with: tutelage run {shlex.quote(str(name))} --resume",
         ) from None
 
 
@@ -183,7 +184,9 @@ class _Story:
         # What disturbed the timing of a search is told, and no reason to measure again.
         search = cast.search and cast.search.model_dump(exclude={"tried": {"__all__": {"other_programs"}}})
         others = {name: split.fingerprint for name, split in cast.corpus.others.items()}
-        more: list[Any] = [cast.curve.model_dump()] if cast.curve else []
+        # What the report says of the data, rows that were left out among it.
+        more: list[Any] = [cast.corpus.health]
+        more += [cast.curve.model_dump()] if cast.curve else []
         more += [others] if others else []
         # Kept out of what older figures are known by: a single seed and no neighbours leave it as it was.
         more += [["seeds", *(one.name for one in cast.repeats)]] if cast.repeats else []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -73,7 +74,7 @@ def pretrain(
         name = source if isinstance(source, str | Path) else folder.recipe_file
         raise Interrupted(
             "stopped; everything up to the last checkpoint is kept",
-            cure=f"go on with: tutelage pretrain {name} --resume",
+            cure=f"go on with: tutelage pretrain {shlex.quote(str(name))} --resume",
         ) from None
 
 

@@ -14,7 +14,7 @@ from tutelage import storage
 from tutelage.artifacts.corpus import Corpus
 from tutelage.artifacts.measurements import LearningCurve, Measurements, Search, Seeds
 from tutelage.artifacts.network import Network
-from tutelage.compress.export import export
+from tutelage.compress.export import export, fits
 from tutelage.evaluate import elsewhere, levels, measure, memory, seeds, sizes, speed
 from tutelage.evaluate.baseline import Baseline
 from tutelage.evaluate.intervals import Bootstrap
@@ -148,7 +148,10 @@ def _players(cast: Cast, drafts: Path, progress: Logged) -> dict[str, Player]:
 
 
 def _teacher(cast: Cast, drafts: Path, progress: Logged) -> Player:
-    """The teacher as it was made, and as ONNX by the same export."""
+    """The teacher as it was made, and as ONNX by the same export, unless it is too large for one file."""
+    if not fits(cast.workshop.teacher):
+        progress.warn("The teacher is too large for an ONNX file: it is timed in PyTorch alone.")
+        return _network("Teacher", cast.workshop.teacher, cast.folder.teacher)
     graph = drafts / "teacher.onnx"
     with progress.bar("Exporting the teacher, to compare", 1) as bar:
         export(cast.workshop.teacher, graph, texts=cast.corpus["validation"].texts()[:_CHECKED_ROWS])

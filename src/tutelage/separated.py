@@ -6,6 +6,7 @@ Standard library only.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from tutelage.errors import DataError
 LONGEST_CELL = 1 << 24
 """Characters of one cell or line that are read at all (16 Mi): a runaway quote must not fill the memory."""
 _DELIMITERS = ",;\t|"
+_QUOTED = re.compile(r'"(?:[^"]|"")*"?')
 
 
 class Dialect(NamedTuple):
@@ -28,13 +30,14 @@ class Dialect(NamedTuple):
 def dialect(opened: Callable[[], IO[str]], *, tabs: bool) -> Dialect:
     """That of a file, which is opened without translating line ends: its first line tells, unless it is said.
 
-    The delimiter is that of `,`, `;`, `|` and the tab which the first line has most of.
+    The delimiter is that of `,`, `;`, `|` and the tab which the first line has most of, outside of quotes.
     """
     # The limit belongs to the csv module as a whole: it is only ever raised.
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST_CELL))
     with opened() as file:
         first = file.readline(LONGEST_CELL)
-    delimiter = "\t" if tabs else max(_DELIMITERS, key=first.count)
+    outside = _QUOTED.sub("", first)
+    delimiter = "\t" if tabs else max(_DELIMITERS, key=outside.count)
     return Dialect(delimiter, _quoting(opened) if delimiter == "\t" else csv.QUOTE_MINIMAL)
 
 
@@ -74,14 +77,15 @@ def _unclosed(path: Path, line: int, reason: str) -> DataError:
 def _quoting(opened: Callable[[], IO[str]]) -> Any:
     """Many TSV files are never quoted, and a stray `"` that starts a field would swallow rows.
 
-    Such a file has a line with an odd number of quotes though each line by itself has all its fields.
+    Such a file has a line with an odd number of quotes though each line by itself has all its fields; where there is
+    one field only, that tells nothing.
     """
     tabs, odd = None, False
     with opened() as file:
         while line := file.readline(LONGEST_CELL):
             count = line.count("\t")
             tabs = count if tabs is None else tabs
-            if count != tabs and line.strip("\r\n"):
+            if not tabs or (count != tabs and line.strip("\r\n")):
                 return csv.QUOTE_MINIMAL
             odd = odd or line.count('"') % 2 == 1
     return csv.QUOTE_NONE if odd else csv.QUOTE_MINIMAL

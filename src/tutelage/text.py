@@ -37,23 +37,25 @@ def normalise(text: str) -> str:
     HTML entities (`&amp;`, `&#39;`) become what they stand for, unless the text holds a `<` and may be HTML itself.
     NFC and not NFKC: a superscript or a full-width form may be what the label depends on.
     """
-    text = _without_entities(text) if "&" in text and "<" not in text else text
+    found = _composed(text)
+    if "&" not in found or "<" in found:
+        return found
+    # A page that was escaped twice holds `&amp;amp;`; more often than this, nobody escapes by accident.
+    for _ in range(_ESCAPED):
+        plain = _ENTITY.sub(_stands_for, found)
+        if plain == found:
+            break
+        found = _composed(plain)
+    return found
+
+
+def _composed(text: str) -> str:
     if text.isascii() and text.isprintable():
         return _SPACE.sub(" ", text).strip()
     spaced = _SPACE.sub(" ", _SURROGATE.sub("", text))
     kept = "".join(c for c in spaced if c in _KEPT_FORMAT or unicodedata.category(c) not in ("Cc", "Cf"))
     # Once what stood between marks is gone; and again, for some characters are composed as two marks.
     return _SPACE.sub(" ", _calm(unicodedata.normalize("NFC", _calm(kept)))).strip()
-
-
-def _without_entities(text: str) -> str:
-    """A page that was escaped twice holds `&amp;amp;`; more often than this, nobody escapes by accident."""
-    for _ in range(_ESCAPED):
-        plain = _ENTITY.sub(_stands_for, text)
-        if plain == text:
-            break
-        text = plain
-    return text
 
 
 def _stands_for(entity: re.Match[str]) -> str:

@@ -113,6 +113,7 @@ class Choir:
         kept = folder.done(WIDE, name)
         if kept is None or (kept["taken"] and not folder.beside.exists()):
             started = time.monotonic()
+            folder.forget(WIDE)
             made, choice = beside.choose(
                 self.teacher,
                 self.corpus["train"],

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tokenizers import decoders
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 import tiny_models
 from splits import split
@@ -92,6 +93,15 @@ def test_neighbours_come_from_the_teachers_own_table(teacher: Network) -> None:
     assert (found["Film"][0], found["FILM"][0]) == ("Great", "GREAT")
     assert "filmfilm" not in found
     assert all(word.casefold() not in map(str.casefold, others) for word, others in found.items())
+
+
+def test_a_mark_before_every_text_is_no_part_of_a_word_of_a_script_without_spaces() -> None:
+    pieces = [("<unk>", 0.0), ("▁", -1.0), ("好", -2.0), ("▁天", -2.0), ("天", -3.0), ("电影", -2.0), ("▁film", -2.0)]
+    built = Tokenizer(models.Unigram(pieces, unk_id=0))
+    built.pre_tokenizer, built.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=built, unk_token="<unk>")
+    assert vocabulary.tokens(tokenizer, ["好", "天", "电影", "film", "坏"]) == [2, 4, 5, 6, -1]
+    assert set(vocabulary.whole_words(tokenizer).values()) >= {"好", "电影", "film"}
 
 
 def test_every_kind_of_tokenizer_has_whole_words() -> None:

@@ -101,6 +101,10 @@ def test_a_file_is_read_as_it_would_be_to_learn_from(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text;label\nA fine, fine film;positive\n")
     (tmp_path / "a.tsv").write_text('text\tid\n"open quote\t1\nBad one\t2\nlast\t3\n')
     (tmp_path / "b.csv").write_text("id, text\n1,fine\n")
+    (tmp_path / "c.csv").write_text('id,"good; bad; missing?"\n1,fine\n')
+    (tmp_path / "d.tsv").write_text('text\n"line one\nline two"\nother\n')
+    assert list(blocks(tmp_path / "c.csv", column="good; bad; missing?")) == [["fine"]]
+    assert list(blocks(tmp_path / "d.tsv")) == [["line one\nline two", "other"]]
     assert list(blocks(tmp_path / "a.csv")) == [["A fine, fine film"]]
     assert list(blocks(tmp_path / "a.tsv")) == [['"open quote', "Bad one", "last"]]
     assert list(blocks(tmp_path / "b.csv")) == [["fine"]]
@@ -126,6 +130,23 @@ def test_devices_pipes_and_links_stay_what_they_are(tmp_path: Path, bundle: Bund
     predict_file(bundle, source, link)
     assert link.is_symlink()
     assert len(real.read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("mode", ["w", "a"])
+def test_what_a_shell_has_opened_is_written_behind_what_is_there(tmp_path: Path, bundle: Bundle, mode: str) -> None:
+    """`-o /dev/stdout >> all.jsonl`, also in a loop: `/dev/stdout` then names a regular file."""
+    source, goal = tmp_path / "a.txt", tmp_path / "all.jsonl"
+    source.write_text("fine\n")
+    goal.write_text("earlier\n")
+    with goal.open(mode) as opened:
+        link = tmp_path / "link"
+        link.symlink_to(f"/proc/self/fd/{opened.fileno()}")
+        for place in (Path(f"/dev/fd/{opened.fileno()}"), link):
+            predict_file(bundle, source, place)
+    lines = goal.read_text().splitlines()
+    assert len(lines) == 2 + (mode == "a")
+    assert link.is_symlink()
+    assert {file.name for file in tmp_path.iterdir()} == {"a.txt", "all.jsonl", "link"}
 
 
 def test_a_place_that_may_not_be_written_to_is_the_users_to_mend(

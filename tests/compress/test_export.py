@@ -18,7 +18,7 @@ from tutelage.artifacts.network import Network
 from tutelage.artifacts.wide import Wide
 from tutelage.compress import graph, quantize
 from tutelage.compress.compare import Judge
-from tutelage.compress.export import Export, export
+from tutelage.compress.export import Export, export, fits
 from tutelage.compress.run import outputs
 from tutelage.encoding import Reading
 from tutelage.errors import TutelageError
@@ -88,6 +88,13 @@ def test_values_of_any_unit_are_compared_in_that_of_the_head(
     monkeypatch.setattr("tutelage.compress.export.outputs", elsewhere)
     with pytest.raises(TutelageError, match="the exported graph differs"):
         export(given, tmp_path / "other.onnx", texts=TEXTS[:16])
+
+
+def test_what_is_too_large_for_one_file_is_known_before(shallow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = network(shallow)
+    assert fits(given)
+    monkeypatch.setattr("tutelage.compress.export._LARGEST", 4 * given.parameters - 1)
+    assert not fits(given)
 
 
 def test_windows_are_pooled_alike(shallow: Path, tmp_path: Path) -> None:

@@ -289,6 +289,18 @@ def test_the_identity_of_sources_follows_content_and_recipe(tmp_path):
         fingerprint_sources(recipe(train=str(tmp_path / "none.csv")))
 
 
+def test_what_targets_mean_names_a_corpus_too(tmp_path):
+    """0 and 1 as classes, under other names, and as numbers: the same texts and the same targets."""
+    rows = {name: texts(60, labels=labels) for name, labels in (("a", "01"), ("b", ["no", "yes"]))}
+    corpora = [
+        make(tmp_path / "a", train=write(tmp_path / "a.csv", rows["a"])),
+        make(tmp_path / "b", train=write(tmp_path / "b.csv", rows["b"])),
+        make(tmp_path / "c", task="text-regression", train=str(tmp_path / "a.csv")),
+    ]
+    assert len({corpus.fingerprint for corpus in corpora}) == 3
+    assert make(tmp_path / "d", train=str(tmp_path / "a.csv")).fingerprint == corpora[0].fingerprint
+
+
 def test_health_says_what_was_read_and_left_out(tmp_path):
     rows = [*texts(900), *texts(3), ("", "a"), *[(f"{n} " + "w " * 2000, "a") for n in range(90)]]
     corpus = make(tmp_path, train=write(tmp_path / "a.csv", rows))

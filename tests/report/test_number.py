@@ -45,6 +45,14 @@ def test_times_have_two_units_at_most(value, text):
 
 def test_a_rounded_zero_has_no_sign():
     assert spaced(number.difference(-0.0001, SHARE)) == "0.0 points"
+    small = MetricInfo(name="mae", title="Mean absolute error", higher_is_better=False, percent=False)
+    assert [number.score(value, small) for value in (0.00042, 0.0, 0.042, 4.2, 42000.0)] == [
+        "0.000420",
+        "0.000",
+        "0.042",
+        "4.200",
+        "42,000",
+    ]
     assert spaced(number.difference(0.0001, SHARE)) == "0.0 points"
     assert spaced(number.difference(0.0142, SHARE)) == "+1.4 points"
     assert spaced(number.difference(-0.0142, SHARE)) == "-1.4 points"

@@ -248,7 +248,7 @@ def test_a_fitted_teacher_is_used_as_it_is(finished: pipeline.Run, reviews: Path
 
 def test_ctrl_c_prints_the_command_that_goes_on(reviews: Path, bert: Path, tmp_path: Path) -> None:
     given = recipe(reviews, bert, tmp_path / "run", teacher={"epochs": 500, "patience": None})
-    file = tmp_path / "recipe.yaml"
+    file = tmp_path / "my recipe.yaml"
     file.write_text(yaml.safe_dump(given))
     script = """
 import os, signal, sys, threading, time
@@ -267,7 +267,8 @@ main()
     command = [sys.executable, "-c", script, str(file), str(tmp_path / "run")]
     ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
     assert ended.returncode == 130
-    assert f"tutelage run {file} --resume" in ended.stderr
+    # As a shell takes it.
+    assert f"tutelage run '{file}' --resume" in ended.stderr
     assert "Traceback" not in ended.stderr
     steps = list((tmp_path / "run").rglob("step-*"))
     assert steps

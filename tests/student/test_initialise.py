@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -107,6 +108,38 @@ def test_neurons_are_told_from_the_layers_own_numbers_where_there_are_as_many(tm
     student = create(square, Shape(4, 32, 4, 16))
     expected = square.outputs(square.tokenize(TEXTS))
     assert student.outputs(student.tokenize(TEXTS)) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["modernbert", "llama"])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_padding_token_at_the_end_of_a_large_vocabulary_is_named_anew(kind: str, layers: int, tmp_path: Path) -> None:
+    """Tables of these go by the padding's number, of which a trimmed vocabulary has not as many."""
+    folder = getattr(tiny_models, f"write_{kind}")(tmp_path)
+    tokenizer = tiny_models.load_tokenizer(folder)
+    last = len(tokenizer) - 1
+    tokenizer.pad_token = tokenizer.convert_ids_to_tokens(last)
+    tokenizer.save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "pad_token_id": last}))
+    torch.manual_seed(0)
+    teacher = load.load(str(folder), TASK, Reading(48))[0]
+    words = vocabulary.trim(teacher.tokenizer, [teacher.tokenize(TEXTS[:10])])
+    assert len(words.kept) < last
+    full = build.shape_of(teacher.model.config)
+    shape = Shape(layers, full.width, full.heads, full.feed_forward // 2)
+    student = initialise.create(teacher, shape, tokenizer=words.tokenizer, kept=words.kept, seed=0)
+    assert student.model.config.pad_token_id == student.pad < len(words.kept)
+    together = student.outputs(student.tokenize(TEXTS))
+    alone = np.concatenate([student.outputs(student.tokenize([text])) for text in TEXTS])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_layers_that_share_their_weights_are_cut_too(layers: int, tmp_path: Path) -> None:
+    teacher = load.load(str(tiny_models.write_albert(tmp_path)), TASK, Reading(48))[0]
+    full = build.shape_of(teacher.model.config)
+    student = create(teacher, Shape(layers, full.width, full.heads, full.feed_forward // 2))
+    assert np.isfinite(student.outputs(student.tokenize(TEXTS))).all()
 
 
 def test_a_narrow_student_of_a_model_without_a_longest_text_reads_as_much(tmp_path: Path) -> None:

@@ -129,6 +129,24 @@ def test_strata_are_tenths_in_order() -> None:
     assert len(set(BOUND.strata(few)[:3])) == 1  # equal targets, equal stratum
 
 
+@pytest.mark.parametrize(
+    ("mean", "std", "values", "expected"),
+    [
+        (2000.0, 12.0, (2015.0, 2021.3), ("2015.0", "2021.3")),
+        (250_000.0, 50_000.0, (245_310.4, 180_000.0), ("245310", "180000")),
+        (0.005, 0.002, (0.00417, 0.01), ("0.00417", "0.01000")),
+    ],
+)
+def test_values_are_written_so_that_they_can_be_told_apart(
+    mean: float, std: float, values: tuple[float, ...], expected: tuple[str, ...]
+) -> None:
+    task = TextRegression(mean, std)
+    assert tuple(task.show_target(value) for value in values) == expected
+    assert tuple(task.show({"value": value}) for value in values) == expected
+    panel = task.distribution(np.array([mean - std, *values, mean + std]))
+    assert len(set(panel.data["labels"])) == len(panel.data["labels"])
+
+
 def test_the_distribution_counts_every_row() -> None:
     targets = random_case()[1]
     panel = BOUND.distribution(targets)
@@ -178,7 +196,7 @@ def test_outputs_are_values_and_records_hold_them() -> None:
     assert predictions.tolist() == [1.5, -2.0]
     records = BOUND.decode(predictions)
     assert json.loads(json.dumps(records)) == records == [{"value": 1.5}, {"value": -2.0}]
-    assert BOUND.show(records[0]) == BOUND.show_target(1.5) == "1.5"
+    assert BOUND.show(records[0]) == BOUND.show_target(1.5) == "1.50"
     assert BOUND.decode(BOUND.predict(np.empty((0, 1), dtype=np.float32))) == []
 
 

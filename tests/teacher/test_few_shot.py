@@ -11,7 +11,8 @@ import torch
 
 import tiny_models
 from splits import split
-from tutelage.artifacts.corpus import Corpus
+from tutelage.artifacts.corpus import Corpus, Split
+from tutelage.artifacts.mixture import Mixture
 from tutelage.artifacts.network import Network, run
 from tutelage.encoding import Reading
 from tutelage.errors import DataError, ModelError, RecipeError
@@ -186,6 +187,22 @@ def test_killed_and_resumed_the_weights_are_the_same(
 
 
 # --- what cannot be -------------------------------------------------------------------------------------------------
+
+
+def test_of_several_data_sets_it_learns_from_what_an_epoch_draws(
+    bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, pairs = [], few_shot.pairs
+
+    def counted(labels: Any, **more: Any) -> Any:
+        seen.append(len(labels))
+        return pairs(labels, **more)
+
+    monkeypatch.setattr(few_shot, "pairs", counted)
+    data = corpus(TWO, np.arange(len(ROWS)) % 2.0)
+    data.splits["train"] = Split("train", data["train"].table, Mixture((20, 12), (20, 4), 0))
+    fit(network(bert), data, tmp_path / "training", epochs=1)
+    assert seen == [24]
 
 
 def test_a_class_with_one_text_has_no_pair(bert: Path, tmp_path: Path) -> None:

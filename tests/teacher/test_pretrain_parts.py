@@ -98,6 +98,19 @@ def test_sources_have_their_part_of_every_stretch(weights: list[float]) -> None:
             assert abs(found[source] - 100 * weight / sum(weights)) <= len(weights)
 
 
+def test_many_sources_fill_every_stretch_and_none_goes_back() -> None:
+    for weights, steps, rows in (([1] * 24, 10, 32), ([1] * 12, 2, 16), ([5, 3, 1, 1, 1, 0.5], 1, 3)):
+        mixture = Mixture([1000] * len(weights), weights, seed=0)
+        found = Counter[int]()
+        for stretch in range(12):
+            plan = mixture.plan(stretch, steps=steps, rows=rows)
+            assert [len(batch) for batch in plan] == [rows] * steps
+            found.update(mixture.find(int(row))[0] for batch in plan for row in batch)
+            drawn = (stretch + 1) * steps * rows
+            for source, weight in enumerate(weights):
+                assert abs(found[source] - drawn * weight / sum(weights)) < 1.5
+
+
 def test_every_block_comes_once_before_any_comes_again() -> None:
     mixture = Mixture([35, 70], [1, 2], seed=3)
     found = [mixture.find(row) for row in rows_of(mixture, range(3))]  # 105 rows: one turn of both

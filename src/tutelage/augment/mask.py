@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from tutelage.artifacts.network import quiet
+from tutelage.artifacts.positions import most_tokens
 from tutelage.augment import vocabulary, words
 from tutelage.augment.given import Given, Luck
 from tutelage.errors import ModelError
@@ -66,7 +67,7 @@ class Masked:
                 expected="config.json, weights as safetensors, and a tokenizer",
                 cure=f"check `{key}`",
             ) from error
-        most = getattr(config, "max_position_embeddings", None) or length
+        most = most_tokens(config) or length
         return cls(model.eval(), tokenizer, min(length, most))
 
 

@@ -22,8 +22,17 @@ def whole_words(tokenizer: Any) -> dict[int, str]:
 
 
 def tokens(tokenizer: Any, asked: Sequence[str]) -> list[int]:
-    """The token of each word as it stands inside a text, -1 where it is none or several."""
+    """The token of each word as it stands inside a text, -1 where it is none or several.
+
+    That is behind a space; in a script without spaces behind another word, where no mark for a space is a part of it.
+    """
     if not asked:
         return []
     inside = tokenizer([f" {word}" for word in asked], add_special_tokens=False)["input_ids"]
-    return [found[0] if len(found) == 1 else -1 for found in inside]
+    found = []
+    for word, ids in zip(asked, inside, strict=True):
+        own = [tokenizer.convert_tokens_to_ids(word)] if words.is_unspaced(word) else ids
+        if own[0] in {None, tokenizer.unk_token_id}:
+            own = ids  # spelled in bytes, perhaps
+        found.append(own[0] if len(own) == 1 and own[0] != tokenizer.unk_token_id else -1)
+    return found

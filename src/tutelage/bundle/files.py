@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tutelage.bundle.predict import Bundle
 from tutelage.bundle.rows import blocks
@@ -37,8 +37,7 @@ def predict_file(
     shown, written = progress or Silent(), 0
     try:
         with (
-            _written(target) as place,
-            place.open("w", encoding="utf-8") as output,
+            _opened(target) as output,
             shown.bar(f"answering {source.name}", 0) as bar,
         ):
             for record in predict_rows(bundle, source, column=column, encoding=encoding, progress=progress):
@@ -56,13 +55,25 @@ def predict_file(
 
 
 @contextmanager
-def _written(target: Path) -> Iterator[Path]:
-    """Where to write: what takes the place of a file in the end; links and what is no file stay what they are."""
-    if target.exists() and not target.is_file():
-        yield target
+def _opened(target: Path) -> Iterator[IO[str]]:
+    """What takes the place of a file in the end; what a link names is written, and links stay.
+
+    A pipe, a device and what is already open (`/dev/stdout`) are written to as they are, behind what is there.
+    """
+    place = target.absolute()
+    while place.is_symlink() and not _is_open(place):
+        place = place.parent / place.readlink()
+    if _is_open(place) or (place.exists() and not place.is_file()):
+        with place.open("a", encoding="utf-8") as output:
+            yield output
     else:
-        with whole_file(target.resolve()) as partial:
-            yield partial
+        with whole_file(place) as partial, partial.open("w", encoding="utf-8") as output:
+            yield output
+
+
+def _is_open(place: Path) -> bool:
+    """Whether a path names what some process has open, perhaps a file that others write to as well."""
+    return place.is_relative_to("/dev") or place.is_relative_to("/proc")
 
 
 def predict_rows(

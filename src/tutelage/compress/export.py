@@ -34,6 +34,8 @@ OPSET = 23
 # Numbers. What is computed from weights alone stays in parts, which are smaller: embeddings put together from pieces.
 # ONNX Runtime computes it when it loads the graph.
 _FOLDED = 1024
+# Bytes of a graph's weights: above, torch writes them into a file of their own, and no graph holds more than 2 GB.
+_LARGEST = 1.6e9
 # Tokens. Below, torch's tracer takes the lengths of an encoder-decoder for special cases, and refuses to generalise.
 _SHORTEST = 3
 
@@ -46,6 +48,11 @@ class Export:
     difference: float
     first_token_only: bool
     """Whether the last layer was reduced to the one position that the head reads."""
+
+
+def fits(network: Network) -> bool:
+    """Whether a network can be one ONNX file."""
+    return 4 * network.parameters <= _LARGEST
 
 
 def export(network: Network, file: Path, *, texts: list[str]) -> Export:

@@ -67,7 +67,8 @@ def prepare(
             wanted = ["validation"] + ["test"] * tested + ["judge"] * recipe.student.searches
             parts = arrange(task, spools, data, wanted=wanted, apart=apart, seed=recipe.seed)
         mixture = _mixture(parts, data, recipe.seed)
-        fingerprint = write_splits(partial, parts, names)
+        # Targets are numbers: what they mean is the task's to say.
+        fingerprint = storage.fingerprint_of(write_splits(partial, parts, names), task.to_dict())
         health = measure(task, parts, bad, data, mixture)
         for spool in spools.values():
             spool.discard()

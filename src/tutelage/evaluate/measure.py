@@ -38,7 +38,7 @@ from tutelage.tasks import Array, Task
 from tutelage.version import __version__
 
 _EXAMPLES = 20
-_SHOWN_CHARACTERS = 300
+_SHOWN_CHARACTERS = 4_000
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def disagreements(
     said, wanted = task.decode(student[chosen]), task.decode(teacher[chosen])
     return [
         Disagreement(
-            text=texts[row][:_SHOWN_CHARACTERS],
+            text=_shortened(texts[row]),
             label=task.show_target(float(targets[row])),
             teacher=task.show(wanted[place]),
             student=task.show(said[place]),
@@ -200,6 +200,10 @@ def disagreements(
         )
         for place, row in enumerate(chosen)
     ]
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 2]} …"
 
 
 def assemble(

@@ -11,6 +11,7 @@ SPACE = "\u00a0"  # a figure and its unit stay on one line
 MINUS = "\u2212"
 SHARE = MetricInfo(name="share", title="Share")
 """Reads any ratio as a percentage."""
+_SMALL = 0.01  # of which three decimals leave next to nothing
 
 
 def significant(value: float | None, digits: int = 3) -> str:
@@ -36,6 +37,8 @@ def score(value: float | None, metric: MetricInfo, *, unit: bool = True) -> str:
         return NONE
     if metric.percent:
         return percent(value) if unit else _decimal(100 * value, 1)
+    if 0 < abs(value) < _SMALL:
+        return significant(value)
     return _decimal(value, 3) if abs(value) < 10 else significant(value, 4)
 
 

@@ -6,7 +6,7 @@ Why: without it DistilBERT lost 3.7 points (arXiv 1910.01108), and on QNLI up to
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -35,24 +35,29 @@ def create(teacher: Network, shape: Shape, *, tokenizer: Any, kept: Sequence[int
         smaller = build.same_width(config, shape, vocabulary=len(kept), positions=positions)
         if getattr(config, "layer_types", None):  # which layers see everything, and which their surroundings
             smaller.layer_types = [config.layer_types[layer] for layer in uniform(full.layers, shape.layers)]
+        _name_tokens(smaller, config, tokenizer)
         model = auto.from_config(smaller)
         model.load_state_dict(_taken(teacher.model, model, full, shape, ids))
     else:
         pad = int(tokenizer.pad_token_id or 0)
         head = teacher.task.model_config()
         narrow = build.narrower(config, shape, vocabulary=len(kept), positions=positions, pad=pad, head=head)
+        _name_tokens(narrow, config, tokenizer)
         model = auto.from_config(narrow)
         _project_embeddings(teacher.model, model, ids)
-    # Ids kept in the configuration must name the student's tokens.
-    for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
-        if getattr(config, name, None) is not None:
-            setattr(model.config, name, getattr(tokenizer, name, None))
     _convolve(teacher.model, model, shape)
     student = Network(model.float().eval(), tokenizer, teacher.task, teacher.reading)
     if shape.width == full.width:
         # The head came from a finished teacher, which answers in the user's unit.
         supervised.begin_again(student)
     return student
+
+
+def _name_tokens(smaller: Any, config: Any, tokenizer: Any) -> None:
+    """Ids kept in the configuration name the student's tokens, before a table is made that goes by them."""
+    for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
+        if getattr(config, name, None) is not None:
+            setattr(smaller, name, getattr(tokenizer, name, None))
 
 
 def _convolve(teacher: Any, student: Any, shape: Shape) -> None:
@@ -101,14 +106,16 @@ def _taken(
     # The layer that averages comes on top of all, whatever is between.
     layers = [*uniform(full.layers, shape.layers), *([full.layers] if shape.averages else [])]
     embedding = teacher.get_input_embeddings().weight  # type: ignore[operator]
-    shorter = _shorter(source, student, layers)
+    origins = {name: _origin(name, layers, source) for name in student.state_dict()}
+    shorter = _shorter(source, student, origins)
+    numbers = {number for number, _ in origins.values() if number is not None}
     kept_neurons = {
-        number: _strongest(source, _layer_prefixes(source, number), shorter, full, shape) for number in set(layers)
+        number: _strongest(source, _layer_prefixes(source, number), shorter, full, shape) for number in numbers
     }
     result = {}
     for name, value in student.state_dict().items():
-        number, origin = _origin(name, layers)
-        taken = source[origin] if origin in source else source[name]
+        number, origin = origins[name]
+        taken = source[origin]
         if taken.shape[:1] == embedding.shape[:1] and taken.shape[1:] == embedding.shape[1:] and taken.ndim == 2:
             taken = taken[ids]
         elif name.endswith("position_embeddings.weight"):
@@ -124,28 +131,34 @@ _NUMBERED = re.compile(r"\.(\d+)\.")
 _WITH_GATE = re.compile(r"mlp\.Wi\.weight$")
 
 
-def _origin(name: str, layers: Sequence[int]) -> tuple[int | None, str]:
-    """The teacher's layer number and parameter behind a student's; the first number in a name counts layers."""
+def _origin(name: str, layers: Sequence[int], source: Container[str]) -> tuple[int | None, str]:
+    """The teacher's layer number and parameter behind a student's; the first number in a name counts layers.
+
+    Of layers that share their weights (ALBERT's) there is one, and it is the student's.
+    """
     match = _NUMBERED.search(name)
     if match is None:
         return None, name
     number = layers[int(match.group(1))]
-    return number, f"{name[: match.start(1)]}{number}{name[match.end(1) :]}"
+    origin = f"{name[: match.start(1)]}{number}{name[match.end(1) :]}"
+    return (number, origin) if origin in source else (int(match.group(1)), name)
 
 
 def _layer_prefixes(source: dict[str, torch.Tensor], number: int) -> list[str]:
     return [name for name in source if (m := _NUMBERED.search(name)) and int(m.group(1)) == number]
 
 
-def _shorter(source: dict[str, torch.Tensor], student: nn.Module, layers: Sequence[int]) -> dict[str, int]:
+def _shorter(
+    source: dict[str, torch.Tensor], student: nn.Module, origins: dict[str, tuple[int | None, str]]
+) -> dict[str, int]:
     """The dimension in which a parameter of the teacher's layers is longer than the student's, where one is.
 
     Told by what the student has: a block as wide as its layer has inner neurons on either side, by their number.
     """
     found = {}
     for name, value in student.state_dict().items():
-        number, origin = _origin(name, layers)
-        if number is not None and origin in source and source[origin].shape != value.shape:
+        number, origin = origins[name]
+        if number is not None and source[origin].shape != value.shape:
             sizes = zip(source[origin].shape, value.shape, strict=True)
             found[origin] = next(dim for dim, (theirs, ours) in enumerate(sizes) if theirs != ours)
     return found

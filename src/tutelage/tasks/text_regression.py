@@ -90,7 +90,7 @@ class TextRegression(Task):
 
     def distribution(self, targets: Array) -> Panel:
         counts, edges = np.histogram(targets, bins=20)
-        labels = [f"{(low + high) / 2:.3g}" for low, high in itertools.pairwise(edges)]
+        labels = [_written((low + high) / 2, edges[1] - edges[0]) for low, high in itertools.pairwise(edges)]
         return Panel("histogram", "Distribution of the target", {"labels": labels, "counts": counts.tolist()})
 
     @property
@@ -123,10 +123,10 @@ class TextRegression(Task):
         return [{"value": value} for value in predictions.tolist()]
 
     def show(self, record: Mapping[str, Any]) -> str:
-        return f"{record['value']:.3g}"
+        return _written(record["value"], self.std)
 
     def show_target(self, target: float) -> str:
-        return f"{target:.3g}"
+        return _written(target, self.std)
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -208,3 +208,8 @@ def _number(value: Any) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{value!r} is not a finite number")
     return number
+
+
+def _written(value: float, step: float) -> str:
+    """With as many decimals as tell apart what differs by a hundredth of a step: 2021.3, 245310, 0.00417."""
+    return f"{value:.{max(0, 2 - math.floor(math.log10(step)))}f}"

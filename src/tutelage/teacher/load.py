@@ -10,15 +10,12 @@ import torch
 
 from tutelage.artifacts import wide
 from tutelage.artifacts.network import Network, quiet, unknown_part
+from tutelage.artifacts.positions import FROM_PADDING, most_tokens
 from tutelage.encoding import Reading
 from tutelage.errors import ModelError
 from tutelage.tasks import Task
 
 PACKAGED = "minilm"
-_FROM_PADDING = {
-    *("camembert", "data2vec-text", "ibert", "longformer", "luke", "mpnet", "roberta", "roberta-prelayernorm"),
-    *("xlm-roberta", "xlm-roberta-xl", "xmod"),
-}
 
 
 def locate(name: str, *, key: str = "teacher.model") -> tuple[str, bool]:
@@ -149,16 +146,9 @@ def ensure_padding(model: Any, tokenizer: Any) -> None:
     known = tokenizer.pad_token_id is not None and tokenizer.pad_token_id < model.get_input_embeddings().num_embeddings
     if not known:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
-    model.config.pad_token_id = tokenizer.pad_token_id
-
-
-def most_tokens(config: Any) -> int | None:
-    """How many tokens of a text a model can read at once; None where it does not say."""
-    limit = getattr(config, "max_position_embeddings", None)
-    if not limit:
-        return None
-    # Their first position is the one after that of the padding.
-    return int(limit) - (int(config.pad_token_id) + 1 if config.model_type in _FROM_PADDING else 0)
+    # Where positions are counted from it, the model was made with its own.
+    if model.config.pad_token_id is None or model.config.model_type not in FROM_PADDING:
+        model.config.pad_token_id = tokenizer.pad_token_id
 
 
 def not_loaded(name: str, local: bool, error: Exception, *, key: str = "teacher.model") -> ModelError:

@@ -19,9 +19,11 @@ from tutelage.artifacts.answers import Answers
 from tutelage.artifacts.batch import by_length
 from tutelage.artifacts.corpus import content_key
 from tutelage.artifacts.network import TOKENS_AT_ONCE, quiet
+from tutelage.artifacts.positions import most_tokens
+from tutelage.encoding import plain
 from tutelage.errors import ModelError
 from tutelage.progress import Progress
-from tutelage.teacher.load import ensure_padding, most_tokens
+from tutelage.teacher.load import ensure_padding
 
 # Texts that are read and kept at once: what a kill can lose.
 _AT_ONCE = 64
@@ -94,7 +96,13 @@ class Entailment:
             [hypothesis for _, hypothesis in pairs],
             truncation="only_first",
             max_length=length,
+            return_special_tokens_mask=True,
         )
+        around = read.pop("special_tokens_mask")
+        if self.model.config.is_encoder_decoder:
+            # Its head reads the end of a text, of which there must be as many in each.
+            kept = [plain(ids, one) for ids, one in zip(read["input_ids"], around, strict=True)]
+            read = {"input_ids": kept, "attention_mask": [[1] * len(ids) for ids in kept]}
         found = np.empty(len(pairs))
         for rows in by_length(np.array([len(ids) for ids in read["input_ids"]]), tokens=TOKENS_AT_ONCE):
             batch = self.tokenizer.pad({key: [read[key][row] for row in rows] for key in read}, return_tensors="pt")

@@ -94,11 +94,12 @@ def _padding(network: Network) -> NDArray[np.int32]:
     RoBERTa and its like count positions from the tokens that are not padding, whose number a module keeps: there it
     stays what it is, with all that come before it.
     """
-    keeps = any(
-        getattr(module, "padding_idx", None) == network.pad and not isinstance(module, nn.Embedding)
+    kept = [
+        module.padding_idx
         for module in network.model.modules()
-    )
-    return np.arange(0 if keeps else network.pad, network.pad + 1, dtype=np.int32)
+        if hasattr(module, "position_embeddings") and isinstance(getattr(module, "padding_idx", None), int)
+    ]
+    return np.array([network.pad, *range(max(kept, default=-1) + 1)], dtype=np.int32)
 
 
 def _replaceable(model: Any, embedding: Any) -> bool:

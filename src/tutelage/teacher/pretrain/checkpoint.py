@@ -7,9 +7,10 @@ from typing import Any
 import torch
 
 from tutelage.artifacts.network import quiet
+from tutelage.artifacts.positions import most_tokens
 from tutelage.errors import ModelError
 from tutelage.pretrain_recipe import TRAINS
-from tutelage.teacher.load import locate, most_tokens, not_loaded
+from tutelage.teacher.load import locate, not_loaded
 from tutelage.teacher.pretrain.architectures import keep_sinusoids
 
 _KEY = "model.checkpoint"

@@ -6,6 +6,7 @@ an order of chance, each once before any comes again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,7 @@ Rows = NDArray[np.int64]
 # A row is a source and the number of its sequences before: not which block it is, so that a block that comes again is
 # another row, and is hidden otherwise.
 _SOURCE = 40
+_CLOSE = 1e-12
 
 
 class Mixture:
@@ -25,7 +27,6 @@ class Mixture:
         self._sizes, self._seed = list(sizes), seed
         total = sum(weights)
         self._shares = [weight / total for weight in weights]
-        self._largest = int(np.argmax(self._shares))
         self._orders: dict[tuple[int, int], NDArray[np.int64]] = {}
 
     def plan(self, stretch: int, *, steps: int, rows: int) -> list[Rows]:
@@ -51,7 +52,20 @@ class Mixture:
         return source, int(self._orders[source, turn][inside])
 
     def _taken(self, stretches: int, rows: int) -> list[int]:
-        """Rows of each source in so many stretches; the largest has what rounding leaves."""
-        counts = [int(share * stretches * rows) for share in self._shares]
-        counts[self._largest] += stretches * rows - sum(counts)
+        """Rows of each source in so many stretches, by Sainte-Laguë's method: with more of them no source has fewer.
+
+        A source's row number k (from 0) is due when (k + 1/2) / share rows are; the first so many are taken.
+        """
+        wanted = stretches * rows
+        least, most = 0.0, wanted + 1 / min(self._shares)
+        while most - least > _CLOSE * most:
+            middle = (least + most) / 2
+            least, most = (middle, most) if sum(self._due(middle)) < wanted else (least, middle)
+        counts, tied = self._due(least), self._due(most)
+        for source, more in enumerate(tied):
+            # Due at the same time, in the order of the sources.
+            counts[source] += min(more - counts[source], wanted - sum(counts))
         return counts
+
+    def _due(self, rows: float) -> list[int]:
+        return [math.floor(share * rows + 0.5) for share in self._shares]

@@ -93,6 +93,8 @@ def _prepare(model: Any, plan: Plan) -> Prepared:  # noqa: ARG001 - siblings use
 
 def _learn(study: Study) -> History:
     network, settings, split = study.network, study.settings, study.train
+    # Of several data sets, what the first epoch draws, as linear models do.
+    split = split.take(split.epoch(0)) if split.mixture else split
     tokens = network.tokenize(split.texts())
     labels = split.targets.astype(np.int64)
     epochs = range(settings.epochs)
