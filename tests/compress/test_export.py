@@ -4,6 +4,7 @@ import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ import pytest
 import torch
 
 import tiny_models
+from listener import Listener
 from splits import split
+from tutelage import proof
 from tutelage.artifacts.first_token import only_first_token
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.wide import Wide
@@ -22,7 +25,7 @@ from tutelage.compress.export import Export, export, fits
 from tutelage.compress.run import outputs
 from tutelage.encoding import Reading
 from tutelage.errors import TutelageError
-from tutelage.progress import Silent
+from tutelage.progress import Logged, Silent
 from tutelage.recipe import CompressRecipe
 from tutelage.tasks import TextClassification, TextRegression
 from tutelage.teacher import load
@@ -90,11 +93,18 @@ def test_values_of_any_unit_are_compared_in_that_of_the_head(
         export(given, tmp_path / "other.onnx", texts=TEXTS[:16])
 
 
-def test_what_is_too_large_for_one_file_is_known_before(shallow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = network(shallow)
+def test_a_teacher_too_large_for_one_file_is_timed_in_pytorch(
+    shallow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, listener = network(shallow), Listener()
     assert fits(given)
     monkeypatch.setattr("tutelage.compress.export._LARGEST", 4 * given.parameters - 1)
     assert not fits(given)
+    cast: Any = SimpleNamespace(workshop=SimpleNamespace(teacher=given), folder=SimpleNamespace(teacher=shallow))
+    player = proof._teacher(cast, tmp_path, Logged(listener, tmp_path / "log.jsonl"))
+    assert set(player.runs) == {"pytorch"}
+    assert listener.warned == ["The teacher is too large for an ONNX file: it is timed in PyTorch alone."]
+    assert not list(tmp_path.glob("*.onnx"))
 
 
 def test_windows_are_pooled_alike(shallow: Path, tmp_path: Path) -> None:

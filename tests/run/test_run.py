@@ -10,7 +10,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ import tiny_models
 import tutelage
 from listener import Listener
 from tiny_recipe import recipe
-from tutelage import pipeline, proof
+from tutelage import pipeline
 from tutelage.check import check
 from tutelage.compress import graph
 from tutelage.errors import DataError, Interrupted, OutputError, StorageError
@@ -297,19 +296,6 @@ pipeline.run(json.loads(sys.argv[1]))
     for name in ("teacher", "student", ".tutelage/control"):
         file = f"{name}/model.safetensors"
         assert (tmp_path / "run" / file).read_bytes() == (finished.path / file).read_bytes()
-
-
-def test_a_teacher_too_large_for_onnx_is_timed_in_pytorch(
-    finished: pipeline.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tutelage.compress.export._LARGEST", 4 * finished.teacher.parameters - 1)
-    place = SimpleNamespace(teacher=finished.path / "teacher")
-    cast: Any = SimpleNamespace(workshop=SimpleNamespace(teacher=finished.teacher), folder=place)
-    listener: Any = Listener()
-    player = proof._teacher(cast, tmp_path, listener)
-    assert set(player.runs) == {"pytorch"}
-    assert [line for line in listener.warned if "too large for an ONNX file" in line]
-    assert not list(tmp_path.iterdir())
 
 
 def test_memory_is_measured_in_processes_of_their_own(finished: pipeline.Run) -> None:
