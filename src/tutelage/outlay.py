@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from tutelage.compress import export
+from tutelage.errors import ModelError
 from tutelage.recipe import StudentRecipe
 from tutelage.student import ladder
 from tutelage.student.ladder import Rung, Step
@@ -22,9 +23,17 @@ def rungs(workshop: Workshop, settings: StudentRecipe) -> dict[str, Rung]:
     found = {rung.name: rung for rung in ladder.rungs(settings, workshop.teacher.model.config)}
     if "one" in found and fits(workshop, settings, found["one"]) and not settings.rungs:
         found.pop("narrow", None)  # no faster, and keeps less
-    if not export.fits(workshop.teacher):
-        found.pop("whole", None)  # no graph holds it
-    return found
+    if export.fits(workshop.teacher):
+        return found
+    # No graph holds the largest, with the vocabulary that a student has.
+    one = {name: rung for name, rung in found.items() if export.holds(workshop.beginning.least_bytes(rung.shape))}
+    if not one:
+        raise ModelError(
+            f"no ONNX file holds any of the students asked for: {', '.join(found)}",
+            expected="one of fewer than 400 million weights",
+            cure="let `student.rungs` name smaller ones",
+        )
+    return one
 
 
 def fits(workshop: Workshop, settings: StudentRecipe, rung: Rung) -> bool:

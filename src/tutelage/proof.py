@@ -149,22 +149,21 @@ def _players(cast: Cast, drafts: Path, progress: Logged) -> dict[str, Player]:
 
 def _teacher(cast: Cast, drafts: Path, progress: Logged) -> Player:
     """The teacher as it was made, and as ONNX by the same export, unless it is too large for one file."""
+    player = replace(
+        _network("Teacher", cast.workshop.teacher, cast.folder.teacher),
+        footprint=lambda texts: memory.of_network(
+            cast.folder.teacher, texts, threads=cast.threads, max_tokens=cast.workshop.teacher.reading.max_tokens
+        ),
+    )
     if not fits(cast.workshop.teacher):
         progress.warn("The teacher is too large for an ONNX file: it is timed in PyTorch alone.")
-        return _network("Teacher", cast.workshop.teacher, cast.folder.teacher)
+        return player
     graph = drafts / "teacher.onnx"
     with progress.bar("Exporting the teacher, to compare", 1) as bar:
         export(cast.workshop.teacher, graph, texts=cast.corpus["validation"].texts()[:_CHECKED_ROWS])
         packed = cast.workshop.pack(cast.workshop.teacher, graph, drafts / "teacher", "fp32")
         bar.advance()
-    player = _network("Teacher", cast.workshop.teacher, cast.folder.teacher)
-    return replace(
-        player,
-        runs={**player.runs, "onnxruntime": speed.packed(packed)},
-        footprint=lambda texts: memory.of_network(
-            cast.folder.teacher, texts, threads=cast.threads, max_tokens=cast.workshop.teacher.reading.max_tokens
-        ),
-    )
+    return replace(player, runs={**player.runs, "onnxruntime": speed.packed(packed)})
 
 
 def _student(cast: Cast, drafts: Path) -> Player:

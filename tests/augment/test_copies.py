@@ -101,6 +101,8 @@ def test_a_mark_before_every_text_is_no_part_of_a_word_of_a_script_without_space
     built.pre_tokenizer, built.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=built, unk_token="<unk>")
     assert vocabulary.tokens(tokenizer, ["好", "天", "电影", "film", "坏"]) == [2, 4, 5, 6, -1]
+    # What is left of a heart, and nothing at all.
+    assert vocabulary.tokens(tiny_models.word_piece(), ["\ufe0f", "\u0301", ""]) == [-1, -1, -1]
     assert set(vocabulary.whole_words(tokenizer).values()) >= {"好", "电影", "film"}
 
 

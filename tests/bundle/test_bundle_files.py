@@ -5,6 +5,7 @@ import csv
 import errno
 import json
 import os
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -143,10 +144,26 @@ def test_what_a_shell_has_opened_is_written_behind_what_is_there(tmp_path: Path,
         link.symlink_to(f"/proc/self/fd/{opened.fileno()}")
         for place in (Path(f"/dev/fd/{opened.fileno()}"), link):
             predict_file(bundle, source, place)
+        opened.write("later\n")
     lines = goal.read_text().splitlines()
-    assert len(lines) == 2 + (mode == "a")
+    assert len(lines) == 3 + (mode == "a")
+    assert lines[-1] == "later"
     assert link.is_symlink()
     assert {file.name for file in tmp_path.iterdir()} == {"a.txt", "all.jsonl", "link"}
+
+
+def test_links_that_lead_nowhere_are_refused_and_what_lies_in_memory_is_a_file(tmp_path: Path, bundle: Bundle) -> None:
+    source, one, other = (tmp_path / name for name in ("a.txt", "one", "other"))
+    source.write_text("fine\n")
+    one.symlink_to(other)
+    other.symlink_to("one")
+    with pytest.raises(OutputError, match="leads back to itself"):
+        predict_file(bundle, source, one)
+    if Path("/dev/shm").is_dir():
+        with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
+            for _ in range(2):
+                predict_file(bundle, source, Path(name) / "new" / "out.jsonl")
+            assert len((Path(name) / "new" / "out.jsonl").read_text().splitlines()) == 1
 
 
 def test_a_place_that_may_not_be_written_to_is_the_users_to_mend(

@@ -12,7 +12,9 @@ import torch
 
 import tiny_models
 from tutelage.artifacts.network import Network, forward
+from tutelage.compress import vocabulary
 from tutelage.encoding import Reading
+from tutelage.student import build, initialise
 from tutelage.tasks import TextClassification
 from tutelage.teacher import load
 from tutelage.training import lean
@@ -70,6 +72,20 @@ def test_positions_are_counted_from_the_same_padding(tmp_path: Path) -> None:
         assert small.model.get_input_embeddings().num_embeddings < plain.model.get_input_embeddings().num_embeddings
         found = trained(small, tokens)
     assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_student_counts_positions_as_its_teacher_does(tmp_path: Path) -> None:
+    teacher = _padded_with_token_one(tmp_path)
+    # As where the folder's two files name two.
+    teacher.tokenizer.pad_token = "[MASK]"
+    full = build.shape_of(teacher.model.config)
+    words = vocabulary.keep(teacher.tokenizer)
+    student = initialise.create(teacher, full, tokenizer=words.tokenizer, kept=words.kept, seed=0)
+    student.save(tmp_path / "student")
+    again = Network.load(tmp_path / "student", TASK, Reading(32))
+    alone = np.concatenate([teacher.outputs(teacher.tokenize([text])) for text in TEXTS])
+    found = np.concatenate([again.outputs(again.tokenize([text])) for text in TEXTS])
+    np.testing.assert_allclose(found, alone, atol=1e-5)
 
 
 def _padded_with_token_one(folder: Path) -> Network:

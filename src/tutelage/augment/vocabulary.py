@@ -31,8 +31,8 @@ def tokens(tokenizer: Any, asked: Sequence[str]) -> list[int]:
     inside = tokenizer([f" {word}" for word in asked], add_special_tokens=False)["input_ids"]
     found = []
     for word, ids in zip(asked, inside, strict=True):
-        own = [tokenizer.convert_tokens_to_ids(word)] if words.is_unspaced(word) else ids
-        if own[0] in {None, tokenizer.unk_token_id}:
-            own = ids  # spelled in bytes, perhaps
+        bare = tokenizer.convert_tokens_to_ids(word) if words.is_unspaced(word) else None
+        # Else it is spelled in bytes, perhaps.
+        own = ids if bare in {None, tokenizer.unk_token_id} else [bare]
         found.append(own[0] if len(own) == 1 and own[0] != tokenizer.unk_token_id else -1)
     return found

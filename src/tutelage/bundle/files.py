@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from tutelage.progress import Progress, Silent
 from tutelage.storage import whole_file
 
 _ROWS = 1024
+_MOST_LINKS = 40
 
 
 def predict_file(
@@ -58,22 +60,33 @@ def predict_file(
 def _opened(target: Path) -> Iterator[IO[str]]:
     """What takes the place of a file in the end; what a link names is written, and links stay.
 
-    A pipe, a device and what is already open (`/dev/stdout`) are written to as they are, behind what is there.
+    What this process has open (`/dev/stdout`) is written where it stands, whoever else writes there; a pipe or a device
+    as it is.
     """
-    place = target.absolute()
-    while place.is_symlink() and not _is_open(place):
-        place = place.parent / place.readlink()
-    if _is_open(place) or (place.exists() and not place.is_file()):
-        with place.open("a", encoding="utf-8") as output:
+    place = _followed(target)
+    if _is_open(place):
+        with os.fdopen(os.dup(int(place.name)), "w", encoding="utf-8") as output:
+            yield output
+    elif place.exists() and not place.is_file():
+        with place.open("w", encoding="utf-8") as output:
             yield output
     else:
         with whole_file(place) as partial, partial.open("w", encoding="utf-8") as output:
             yield output
 
 
+def _followed(target: Path) -> Path:
+    """What a link names, and what that names, up to what is open or no link."""
+    place = target.absolute()
+    for _ in range(_MOST_LINKS):
+        if _is_open(place) or not place.is_symlink():
+            return place
+        place = place.parent / place.readlink()
+    raise OutputError(f"{target} is a link that leads back to itself", expected="a file", cure="give another `-o`")
+
+
 def _is_open(place: Path) -> bool:
-    """Whether a path names what some process has open, perhaps a file that others write to as well."""
-    return place.is_relative_to("/dev") or place.is_relative_to("/proc")
+    return place.parent in {Path("/dev/fd"), Path("/proc/self/fd")} and place.name.isdigit()
 
 
 def predict_rows(

@@ -52,7 +52,12 @@ class Export:
 
 def fits(network: Network) -> bool:
     """Whether a network can be one ONNX file."""
-    return 4 * network.parameters <= _LARGEST
+    return holds(network.parameters)
+
+
+def holds(weights: int) -> bool:
+    """Whether so many weights can be in one ONNX file, before they are quantised."""
+    return 4 * weights <= _LARGEST
 
 
 def export(network: Network, file: Path, *, texts: list[str]) -> Export:
@@ -61,6 +66,12 @@ def export(network: Network, file: Path, *, texts: list[str]) -> Export:
     Numerical parity is checked on `texts`. Where the head reads the first token only, the last layer computes nothing
     else; this is kept when the outputs are the same. Raises `TutelageError` when they are not even without it.
     """
+    if not fits(network):
+        raise TutelageError(
+            f"a student of {network.parameters:,} weights is too large for one ONNX file",
+            expected=f"at most {int(_LARGEST / 4):,}",
+            cure="choose a smaller `student.size`",
+        )
     tokens = network.tokenize(texts)
     expected = network.outputs(tokens)
     rounding = _STEPS * float(np.finfo(np.float32).eps) * float(np.abs(expected).max(initial=0.0))

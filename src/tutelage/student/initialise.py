@@ -17,6 +17,7 @@ from tutelage.artifacts import convolution
 from tutelage.artifacts.coded import Codes
 from tutelage.artifacts.convolution import Convolution
 from tutelage.artifacts.network import Network
+from tutelage.artifacts.positions import FROM_PADDING
 from tutelage.student import build
 from tutelage.student.build import Shape
 from tutelage.training import supervised
@@ -56,7 +57,9 @@ def create(teacher: Network, shape: Shape, *, tokenizer: Any, kept: Sequence[int
 def _name_tokens(smaller: Any, config: Any, tokenizer: Any) -> None:
     """Ids kept in the configuration name the student's tokens, before a table is made that goes by them."""
     for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
-        if getattr(config, name, None) is not None:
+        # Positions that are counted from the padding are the teacher's.
+        counted = name == "pad_token_id" and smaller.model_type in FROM_PADDING
+        if getattr(config, name, None) is not None and not counted:
             setattr(smaller, name, getattr(tokenizer, name, None))
 
 

@@ -211,5 +211,10 @@ def _number(value: Any) -> float:
 
 
 def _written(value: float, step: float) -> str:
-    """With as many decimals as tell apart what differs by a hundredth of a step: 2021.3, 245310, 0.00417."""
+    """With as many decimals as tell apart what differs by a hundredth of a step: 2021.3, 245310, 0.00417.
+
+    What is smaller than that keeps three digits.
+    """
+    if 0 < abs(value) < step / 100:
+        return f"{value:.3g}"
     return f"{value:.{max(0, 2 - math.floor(math.log10(step)))}f}"
