@@ -71,6 +71,10 @@ def unigram(vocabulary: int = 600) -> Any:
     return _fast(tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
 
 
+SIZE = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
+"""As most architectures call it."""
+
+
 def write_bert(folder: Path, *, layers: int = 4, width: int = 32) -> Path:
     """An untrained BERT encoder without a head."""
     from transformers import BertConfig, BertModel
@@ -121,10 +125,7 @@ def write_roberta(folder: Path) -> Path:
     tokenizer = word_piece()
     config = RobertaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        intermediate_size=64,
+        **SIZE,
         max_position_embeddings=132,
         pad_token_id=0,
     )
@@ -155,10 +156,7 @@ def write_modernbert(folder: Path) -> Path:
     tokenizer = word_piece()
     config = ModernBertConfig(
         vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        intermediate_size=64,
+        **SIZE,
         max_position_embeddings=128,
         pad_token_id=0,
         bos_token_id=2,
@@ -177,10 +175,7 @@ def write_albert(folder: Path) -> Path:
     config = AlbertConfig(
         vocab_size=len(tokenizer),
         embedding_size=16,
-        hidden_size=32,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        intermediate_size=64,
+        **SIZE,
         max_position_embeddings=128,
         pad_token_id=0,
     )
@@ -194,11 +189,8 @@ def write_llama(folder: Path) -> Path:
     tokenizer = byte_bpe()
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=3,
-        num_attention_heads=4,
+        **SIZE,
         num_key_value_heads=4,
-        intermediate_size=64,
         max_position_embeddings=128,
     )
     return _write(folder, LlamaModel, config, tokenizer)

@@ -152,6 +152,19 @@ def test_what_a_shell_has_opened_is_written_behind_what_is_there(tmp_path: Path,
     assert {file.name for file in tmp_path.iterdir()} == {"a.txt", "all.jsonl", "link"}
 
 
+def test_what_nobody_has_open_any_more_is_refused(tmp_path: Path, bundle: Bundle) -> None:
+    source = tmp_path / "a.txt"
+    source.write_text("fine\n")
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        for number in (writing, 10_000):  # a pipe without a reader, and nothing at all
+            with pytest.raises(OutputError, match="cannot be written: B"):
+                predict_file(bundle, source, Path(f"/dev/fd/{number}"))
+    finally:
+        os.close(writing)
+
+
 def test_links_that_lead_nowhere_are_refused_and_what_lies_in_memory_is_a_file(tmp_path: Path, bundle: Bundle) -> None:
     source, one, other = (tmp_path / name for name in ("a.txt", "one", "other"))
     source.write_text("fine\n")

@@ -46,9 +46,10 @@ def predict_file(
                 output.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
                 written += 1
                 bar.advance(1)
-    except (PermissionError, StorageError) as error:
-        refused = error if isinstance(error, PermissionError) else error.__cause__
-        if not isinstance(refused, PermissionError):
+    except (OSError, StorageError) as error:
+        # A full disk is nobody's mistake; a place that may not be written to, or that nobody reads any more, is.
+        refused = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(refused, OSError) or not (refused is error or isinstance(refused, PermissionError)):
             raise
         raise OutputError(
             f"{target} cannot be written: {refused.strerror}", expected="a place you may write to"
