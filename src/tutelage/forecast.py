@@ -42,10 +42,11 @@ _COPIES = 7
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one token: seconds in training and in reading. `size` is bytes of the weights."""
+    """Of one token: seconds in training, in reading, and in reading while it is recorded. `size`: bytes of weights."""
 
     training: float
     reading: float
+    recording: float
     size: int
     kept: int = 0
     """Bytes of its hidden state, where frozen layers read it once and training goes on from there; else 0."""
@@ -88,7 +89,7 @@ def cost(network: Network, tokens: Tokens, settings: TrainingRecipe) -> Cost:
 
     def learn(given: Tokens) -> None:
         for rows in pieces:
-            with precision(settings.precision):
+            with precision(settings.precision, network.model):
                 outputs, _ = forward(network.model, network.collate(given, rows))
             torch.autograd.backward(outputs.square().mean())
             optimizer.step()
@@ -96,13 +97,15 @@ def cost(network: Network, tokens: Tokens, settings: TrainingRecipe) -> Cost:
 
     count = int(some.lengths.sum())
     reading = _fastest(read) / count
+    with precision(settings.precision, network.model):
+        recording = _fastest(read) / count
     with (
         tempfile.TemporaryDirectory(prefix="tutelage-") as name,
         _kept(network, some, Path(name), settings) as kept,
     ):
         training = regular.cost(settings) * _fastest(lambda: learn(kept[0] if kept else some)) / count
     width = int(network.model.config.hidden_size)
-    return Cost(training, reading, 4 * network.parameters, 4 * width if kept else 0)
+    return Cost(training, reading, recording, 4 * network.parameters, 4 * width if kept else 0)
 
 
 def _kept(
@@ -167,11 +170,11 @@ def told(
             recipe,
             speaking,
             drawn + rows.get("unlabelled", 0),
-            per_row * (student.training + teacher.reading),
+            per_row * (student.training + teacher.recording),
             3 * rows["validation"] * per_row * student.reading,
         ),
-        "comparing teachers": speaking * read * teacher.reading * (speaking > 1 and recipe.teacher.combine == "best"),
-        "signals": (read + unlabelled) * teacher.reading * (speaking if recipe.teacher.combine == "all" else 1),
+        "comparing teachers": speaking * read * teacher.recording * (speaking > 1 and recipe.teacher.combine == "best"),
+        "signals": (read + unlabelled) * teacher.recording * (speaking if recipe.teacher.combine == "all" else 1),
         "assistant": sum(_assistant(recipe, one, labelled, read, unlabelled) for one in between),
         "student": settings.epochs * (labelled + unlabelled) * student.training,
         "control": settings.epochs * labelled * student.training if settings.control else 0.0,
@@ -226,7 +229,7 @@ def told(
 def _assistant(recipe: Recipe, cost: Cost, labelled: float, read: float, unlabelled: float) -> float:
     """What training an assistant takes, and recording what it says, in seconds."""
     epochs = stages.together(assistant.settings_of(recipe.student)).epochs
-    return epochs * (labelled + unlabelled) * cost.training + (read + unlabelled) * cost.reading
+    return epochs * (labelled + unlabelled) * cost.training + (read + unlabelled) * cost.recording
 
 
 def _pilots(recipe: Recipe, teachers: int, texts: int, a_text: float, judging: float) -> float:

@@ -109,7 +109,7 @@ class _Story:
     def tell(self) -> Run:
         self.progress.note("run", recipe=self.recipe.model_dump(mode="json"))
         if "bf16" in (self.recipe.teacher.precision, self.recipe.student.precision) and not has_units():
-            self.progress.warn("This processor has no units for bf16 (Intel AMX): everything stays in fp32.")
+            self.progress.warn("This processor has no units for bf16 (AMX or AVX512-BF16): everything stays in fp32.")
         corpus = self._data()
         refuse.unfit(self.recipe, corpus.task)
         workshop = self._workshop(corpus)

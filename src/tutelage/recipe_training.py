@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from tutelage.recipe_parts import Count, Part, Positive, Share, Weight
 
-Arithmetic = Literal["fp32", "bf16"]
+Arithmetic = Literal["auto", "fp32", "bf16"]
 
 
 class TrainingRecipe(Part):
@@ -41,9 +41,9 @@ class TrainingRecipe(Part):
         0.0, description="share of the steps, the last ones, whose weights are averaged, judged and kept; 0: off"
     )
     precision: Arithmetic = Field(
-        "fp32",
-        description="arithmetic while it learns (and, of a teacher, is recorded); bf16 rounds, and is faster where the "
-        "processor has AMX: docs/guide/students.md",
+        "auto",
+        description="arithmetic while it learns (and, of a teacher, is recorded); bf16 is faster where the processor "
+        "has units for it, and auto takes it there for models of 256 and wider: docs/guide/students.md",
     )
     on_nan: Literal["stop", "skip"] = Field("stop", description="what to do with a loss that is not finite")
     checkpoint_minutes: Positive = Field(5.0, description="time between checkpoints inside an epoch")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from tutelage.artifacts.network import Network
 from tutelage.artifacts.signals import Recording
 from tutelage.encoding import Reading
 from tutelage.progress import Silent
-from tutelage.recipe_training import TrainingRecipe
+from tutelage.recipe_training import Arithmetic, TrainingRecipe
 from tutelage.tasks import TextClassification
 from tutelage.teacher import load, signals
 from tutelage.training import precision, supervised
@@ -31,6 +32,15 @@ def network(bert: Path) -> Network:
     return load.load(str(bert), TASK, Reading(32))[0]
 
 
+def sized(width: int) -> torch.nn.Module:
+    model = torch.nn.Module()
+    model.config = SimpleNamespace(hidden_size=width)  # type: ignore[assignment]
+    return model
+
+
+WIDE = sized(384)
+
+
 def product() -> torch.Tensor:
     random = torch.Generator().manual_seed(0)
     return torch.nn.functional.linear(torch.randn(64, 128, generator=random), torch.randn(64, 128, generator=random))
@@ -39,8 +49,7 @@ def product() -> torch.Tensor:
 @needs_units
 def test_products_are_rounded_within_and_exact_again_afterwards() -> None:
     exact = product()
-    with precision.precision("bf16") as applied:
-        assert applied
+    with precision.precision("bf16", WIDE):
         rounded = product().float()
     assert not torch.equal(rounded, exact)
     # Two factors and a sum with 8 bits each, over 128 products.
@@ -51,23 +60,40 @@ def test_products_are_rounded_within_and_exact_again_afterwards() -> None:
 @needs_units
 def test_an_error_within_leaves_nothing_behind() -> None:
     exact = product()
-    with pytest.raises(KeyError), precision.precision("bf16"):
+    with pytest.raises(KeyError), precision.precision("bf16", WIDE):
         raise KeyError
     assert torch.equal(product(), exact)
 
 
 def test_fp32_changes_nothing() -> None:
     exact = product()
-    with precision.precision("fp32") as applied:
-        assert not applied
+    with precision.precision("fp32", WIDE):
+        assert torch.equal(product(), exact)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "width", "half"),
+    [("auto", 384, True), ("auto", 128, False), ("bf16", 128, True), ("fp32", 384, False)],
+)
+def test_auto_rounds_what_is_wide(monkeypatch: pytest.MonkeyPatch, wanted: Arithmetic, width: int, half: bool) -> None:
+    monkeypatch.setattr(precision, "has_units", lambda: True)
+    inside = torch.nn.Sequential(torch.nn.Identity(), sized(width))
+    assert precision.is_half(wanted, sized(width)) is half
+    assert precision.is_half(wanted, inside) is half
+    assert not precision.is_half("auto", torch.nn.Linear(512, 512))
+
+
+@needs_units
+def test_exact_within_half_precision_is_exact() -> None:
+    exact = product()
+    with precision.precision("bf16", WIDE), precision.exact():
         assert torch.equal(product(), exact)
 
 
 def test_without_units_products_stay_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "has_units", lambda: False)
     exact = product()
-    with precision.precision("bf16") as applied:
-        assert not applied
+    with precision.precision("bf16", WIDE), precision.precision("auto", WIDE):
         assert torch.equal(product(), exact)
 
 
@@ -112,4 +138,4 @@ def test_a_recipe_names_it_for_teacher_and_student() -> None:
             "output": "run",
         }
     )
-    assert (given.teacher.precision, given.student.precision) == ("bf16", "fp32")
+    assert (given.teacher.precision, given.student.precision) == ("bf16", "auto")

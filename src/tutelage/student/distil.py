@@ -42,7 +42,7 @@ from tutelage.training import checkpoint, regular, supervised
 from tutelage.training.hope import Hope
 from tutelage.training.lean import needed_positions, used_embeddings
 from tutelage.training.loop import Loss, Work, train
-from tutelage.training.precision import precision
+from tutelage.training.precision import exact
 from tutelage.training.regular.turn import Turn
 
 
@@ -282,7 +282,7 @@ def _loss(student: Network, transfer: Transfer, signals: Signals, settings: Stud
                     theirs = replace(theirs, values=torch.from_numpy(states).to(outputs), channels=channels)
                 pooled = torch.from_numpy(told["hidden"].astype(np.float32)).to(outputs)
                 # Products of vectors are compared: rounded, small differences would vanish.
-                with precision("fp32"):
+                with exact():
                     terms += following.terms(ours, theirs, pooled, settings, plan)
             return weighting.total(terms, ours.log_variances)
 

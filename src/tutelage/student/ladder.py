@@ -190,6 +190,6 @@ def seconds_a_text(network: Network, texts: Sequence[str], settings: StudentReci
     With `every` as in `seconds_to_learn`; the network is of no use afterwards.
     """
     some = network.tokenize(texts[:: max(len(texts) // _TIMED, 1)])
-    with precision(settings.precision):
+    with precision(settings.precision, network.model):
         step = seconds_to_learn(network, some, batch=settings.batch_size, every=every)
     return regular.cost(settings) * step * stages.together(settings).epochs

@@ -53,7 +53,7 @@ class Pool(Voice):
         for place, weight in zip(self.others, theirs, strict=True):
             network = Network.load(place, self.teacher.task, self.teacher.reading)
             read = network.tokenize(texts)
-            with needed_positions(network, read, dropout=0.0), precision(self.precision):
+            with needed_positions(network, read, dropout=0.0), precision(self.precision, network.model):
                 total += weight * network.outputs(read)
         return total
 

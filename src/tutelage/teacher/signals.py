@@ -158,13 +158,13 @@ def _said(
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32], list[NDArray[np.float32]]]]:
     """Batches of rows, outputs, pooled states, and each row's tokens' states (T, channels, width)."""
     if not recording.channels:
-        with _lean(network, tokens, recording), precision(recording.precision):
+        with _lean(network, tokens, recording), precision(recording.precision, network.model):
             for rows, outputs, hidden in network.infer(tokens, layers=recording.layers):
                 yield rows, outputs, hidden, [np.empty(0, dtype=np.float32)] * len(rows)
         return
     network.model.eval()
     for rows in by_length(tokens.lengths, tokens=TOKENS_AT_ONCE):
-        with torch.inference_mode(), precision(recording.precision):
+        with torch.inference_mode(), precision(recording.precision, network.model):
             said, pooled, states = hear(
                 network.model, network.collate(tokens, rows), layers=recording.layers, channels=recording.channels
             )

@@ -231,7 +231,7 @@ class _Training:
         for number, part in enumerate(np.array_split(rows, parts)):
             mine = part[rank::world]
             set_seed(_mix(self.seed, self.state.step, number * world + rank))
-            with precision(self.settings.precision):
+            with precision(self.settings.precision, self.bare):
                 loss = self.work.loss(self.model, mine, done)
             if self.regime.penalty is not None:
                 loss = loss + self.regime.penalty() * self.work.count(mine)
