@@ -1,6 +1,6 @@
 """A participant of peers.py: this package, matching outputs alone as the others do.
 
-With the option `bf16` the teacher is recorded with `precision: bf16`.
+The teacher is recorded in the default precision, half where the processor has units; with the option `fp32` in single.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main() -> None:
         patience=None,
         hidden=0.0,
     )
-    arithmetic: Arithmetic = "bf16" if "bf16" in job.options else "fp32"
+    arithmetic: Arithmetic = "fp32" if "fp32" in job.options else "auto"
     wanted = Recording(corpus.task.width, precision=arithmetic)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
