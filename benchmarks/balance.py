@@ -117,8 +117,8 @@ def one(domain: str, student: str, weak: int, *, seed: int, rows: int, terminal:
         return record
 
 
-def prepared(domain: str, weak: int, rows: int, folder: Path, terminal: Terminal) -> Workshop:
-    """Teacher, data and recorder for a domain; a weak teacher has seen a tenth of the rows."""
+def asked(domain: str, rows: int, folder: Path, terminal: Terminal) -> tuple[dict[str, Any], list[vader.Rating]]:
+    """A recipe for some rows of a domain, which are written to `folder`, and the rows to train on."""
     rated = [row for row in vader.rows(domain, vader.fetch(terminal)) if row.rating != 0]
     rated.sort(key=lambda row: hashlib.sha256(row.text.encode()).digest())
     train = rated[:-TEST][:rows]
@@ -134,6 +134,12 @@ def prepared(domain: str, weak: int, rows: int, folder: Path, terminal: Terminal
         "student": {"wide": False, "balance": "given"},
         "output": str(folder / "run"),
     }
+    return recipe, train
+
+
+def prepared(domain: str, weak: int, rows: int, folder: Path, terminal: Terminal) -> Workshop:
+    """Teacher, data and recorder for a domain; a weak teacher has seen a tenth of the rows."""
+    recipe, train = asked(domain, rows, folder, terminal)
     if weak:
         few = {**recipe["data"], "train": written(train[:weak], folder / "few.jsonl")}
         workshop({**recipe, "data": few, "output": str(folder / "weak")})

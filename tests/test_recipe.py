@@ -392,12 +392,41 @@ def test_every_key_is_described(name: str, field: Any) -> None:
         ({"curriculum_start": 0.5}, "curriculum_start would do nothing without `curriculum`"),
         ({"relation_heads": 4, "relation_layer": 2}, "relation_heads and relation_layer would do nothing without"),
         ({"attention_loss": "maps"}, "attention_loss would do nothing without `attention`"),
+        ({"keep_confidence": 0.9}, "keep_confidence would do nothing without a goal"),
+        ({"alpha": 0, "alpha_schedule": "linear"}, "`alpha_schedule` lets alpha fall to 0, and it begins there"),
+        ({"layers": 1, "weighting": "uncertainty"}, "weighs terms against each other, and there is one"),
     ],
 )
 def test_a_key_without_what_it_belongs_to_is_refused(student: dict[str, object], said: str) -> None:
     value = {"task": "text-classification", "data": {"train": "x.csv"}, "output": "out", "student": student}
     with pytest.raises(RecipeError, match=said):
         load(value)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"student": {"wide": False}}, "a cascade needs a wide part"),
+        ({"data": {"train": "x.csv", "long_text": "window"}}, "a cascade needs texts that are read in one piece"),
+        ({"task": "text-regression"}, "a cascade needs a task whose answers are more or less sure"),
+    ],
+)
+def test_a_cascade_that_cannot_be_is_refused_where_it_is_asked_for(given: dict[str, Any], said: str) -> None:
+    value = {"task": "text-classification", "data": {"train": "x.csv"}, "output": "out", **given}
+    assert load(value).compress.cascade == "auto"
+    with pytest.raises(RecipeError, match=said):
+        load({**value, "compress": {"cascade": True}})
+    keeping = {**value, "student": {**given.get("student", {}), "keep": 0.9}}
+    with pytest.raises(RecipeError, match=said):
+        load({**keeping, "compress": {"cascade_levels": 3}})
+
+
+def test_trials_of_a_student_that_hears_no_teacher_are_refused() -> None:
+    teacher = {"models": ["a", "b"], "choose_by": "pilots"}
+    value = {"task": "text-classification", "data": {"train": "x.csv"}, "output": "out", "teacher": teacher}
+    load({**value, "student": {"alpha": 0}})
+    with pytest.raises(RecipeError, match=r"`teacher.choose_by: pilots` compares what the student learns"):
+        load({**value, "student": {"alpha": 0, "hidden": 0}})
 
 
 def test_a_key_may_belong_to_a_single_stage() -> None:

@@ -16,7 +16,7 @@ from tutelage.errors import ModelError
 from tutelage.folder import ASSISTANT, BALANCING, JUDGED
 from tutelage.made import Bench, Learned
 from tutelage.recipe import StudentRecipe
-from tutelage.student import build, matching
+from tutelage.student import build, growth, matching
 from tutelage.student.build import Shape
 from tutelage.training import supervised
 from tutelage.workshop import Workshop
@@ -41,6 +41,8 @@ def check(student: StudentRecipe, teacher: Any) -> Shape | None:
         return None
     settings, full = settings_of(student), build.shape_of(teacher.config)
     shape, small = build.choose(settings, teacher.config), build.choose(student, teacher.config)
+    build.check_convolution(shape, teacher)
+    growth.check(settings, shape, teacher)
     matching.check(settings, shape, teacher)
     matching.plan(student, small, shape)
     if not small.size < shape.size < full.size:

@@ -25,7 +25,7 @@ from tutelage.folder import RunFolder
 from tutelage.pilots import Pilot
 from tutelage.progress import Silent
 from tutelage.recipe import Recipe, StudentRecipe
-from tutelage.recipe_teacher import ChooseBy, TeacherRecipe
+from tutelage.recipe_teacher import ChooseBy
 from tutelage.student import balance, build, distil, gradients
 from tutelage.student.gradients import Spread
 from tutelage.student.linear import Array
@@ -99,18 +99,21 @@ def judged(model: str, network: Network, recipe: Recipe, folder: RunFolder, corp
         model,
         own,
         score,
-        taught=None if settings.combine == "all" else _lesson(network, settings, folder, corpus),
+        taught=None if settings.combine == "all" else _lesson(network, recipe, folder, corpus),
         gradients=_spread(network, recipe, corpus) if settings.choose_by == "gradients" else None,
     )
 
 
-def _lesson(network: Network, settings: TeacherRecipe, folder: RunFolder, corpus: Corpus) -> Array:
+def _lesson(network: Network, recipe: Recipe, folder: RunFolder, corpus: Corpus) -> Array:
     """Validation losses (N,) of a linear model that a teacher taught."""
     rows, validation, alone = [corpus["train"]], corpus["validation"], balance.ALONE
-    wanted = Recording(network.task.width, precision=settings.precision)
+    wanted = Recording(network.task.width, precision=recipe.teacher.precision)
     told = recording.record(network, rows, wanted, folder=folder.signals, progress=Silent())
     transfer = distil.transfer_set(network, rows, told)
-    taught = balance.screen(network, transfer, told, validation, StudentRecipe(), among=[alone], progress=Silent())
+    judges = balance.judges(recipe, rows)
+    taught = balance.screen(
+        network, transfer, told, validation, StudentRecipe(), among=[alone], judges=judges, progress=Silent()
+    )
     return taught[alone.name]
 
 

@@ -77,8 +77,8 @@ class Climb:
         made = self._made.get(taken.name) or self._make(
             next(one for one in self._candidates() if one.name == taken.name)
         )
-        if made.learned.kept.get("given_up") and not search.reached:
-            # It is delivered for want of a better one: then as good as it can be, and as long trained as its control.
+        if made.learned.kept.get("given_up"):
+            # Whoever is delivered is as good as it can be, and as long trained as its control and its other seeds.
             self.workshop.progress.say(
                 f"{taken.name}: given up before, and now trained to its end, for it is delivered"
             )

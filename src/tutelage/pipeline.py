@@ -198,7 +198,13 @@ class _Story:
             measurements = proof.prove(cast, facts, self.progress)
             measurements.save(self.folder.measurements)
             self.folder.finish("evaluate", fingerprint, started=started)
-        return Measurements.load(self.folder.measurements)
+        measurements = Measurements.load(self.folder.measurements)
+        told = self.recipe.model_dump(mode="json")
+        if measurements.recipe != told:
+            # What changes no figure: where the folder is, above all. Page and card name it.
+            measurements = measurements.model_copy(update={"recipe": told})
+            measurements.save(self.folder.measurements)
+        return measurements
 
     def _publish(self, cast: proof.Cast, measurements: Measurements) -> None:
         """The bundle with its card, and the page."""

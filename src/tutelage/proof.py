@@ -15,6 +15,7 @@ from tutelage.artifacts.corpus import Corpus
 from tutelage.artifacts.measurements import LearningCurve, Measurements, Search, Seeds
 from tutelage.artifacts.network import Network
 from tutelage.compress.export import export, fits
+from tutelage.errors import TutelageError
 from tutelage.evaluate import elsewhere, levels, measure, memory, seeds, sizes, speed
 from tutelage.evaluate.baseline import Baseline
 from tutelage.evaluate.intervals import Bootstrap
@@ -130,7 +131,9 @@ def _warn_of_words(cast: Cast, progress: Logged) -> None:
     """Say where a vocabulary that was trimmed to the training texts does not suit other data."""
     teacher, student = cast.workshop.teacher, cast.made.network
     for name, split in cast.corpus.others.items():
-        texts = split.texts(np.arange(min(len(split), _CHECKED_WORDS)))
+        # Beginnings that both read whole: a text that either cuts off would look alike.
+        some = split.texts(np.arange(min(len(split), _CHECKED_WORDS)))
+        texts = [text[: teacher.reading.max_tokens // 2] for text in some]
         times = float(student.tokenize(texts).lengths.sum() / teacher.tokenize(texts).lengths.sum())
         if times > _MANY_PIECES:
             progress.warn(
@@ -160,7 +163,12 @@ def _teacher(cast: Cast, drafts: Path, progress: Logged) -> Player:
         return player
     graph = drafts / "teacher.onnx"
     with progress.bar("Exporting the teacher, to compare", 1) as bar:
-        export(cast.workshop.teacher, graph, texts=cast.corpus["validation"].texts()[:_CHECKED_ROWS])
+        try:
+            export(cast.workshop.teacher, graph, texts=cast.corpus["validation"].texts()[:_CHECKED_ROWS])
+        except TutelageError as error:
+            # It is only compared with.
+            progress.warn(f"{error.given}: the teacher is timed in PyTorch alone.")
+            return player
         packed = cast.workshop.pack(cast.workshop.teacher, graph, drafts / "teacher", "fp32")
         bar.advance()
     return replace(player, runs={**player.runs, "onnxruntime": speed.packed(packed)})

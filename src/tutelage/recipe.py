@@ -44,7 +44,7 @@ _PARTNERS = {
     "attention": ("attention_loss",),
 }
 _GOALS = ("keep", "max_latency_ms", "max_mb")
-_SEARCHING = ("search_time", "rungs")
+_SEARCHING = ("search_time", "rungs", "keep_confidence")
 # What `balance: auto` decides, and what only somebody who knows their way would set.
 _BALANCE = (
     *("alpha", "alpha_schedule", "temperature", "temperature_schedule"),
@@ -74,7 +74,7 @@ class StudentRecipe(ShapeRecipe, TransferRecipe, MatchingRecipe, TrainingRecipe)
     rungs: Annotated[list[RungName], Field(min_length=1)] | None = Field(
         None, description="the students that a search may try; null: all, from the cheapest up"
     )
-    epochs: Count = Field(4, description="passes over the transfer set")
+    epochs: Count = Field(4, description="passes over the transfer set; `stages` have their own")
     learning_rate: Positive = Field(1e-3, description="peak learning rate")
     balance: Literal["auto", "given"] = Field(
         "auto",
@@ -161,9 +161,10 @@ class StudentRecipe(ShapeRecipe, TransferRecipe, MatchingRecipe, TrainingRecipe)
     def _idle_weights(self) -> Iterator[str]:
         """What would weigh nothing, or against nothing, in sentences."""
         if self.weighting != "fixed":
-            alphas = [self.alpha if stage.alpha is None else stage.alpha for stage in self.stages or [Stage(epochs=1)]]
-            teaches, labels = max(alphas) > 0, min(alphas) < 1 or self.alpha_schedule != "constant"
-            layers = [self.weighs("hidden"), self.weighs("attention"), self.weighs("relations")]
+            teaches, labels = self.weighs_teacher, min(self._alphas) < 1 or self.alpha_schedule != "constant"
+            # A single layer's own states are matched only where it is asked for.
+            states = self.layers != 1 or self.hidden_last is True or self.hidden_embeddings
+            layers = [self.weighs("hidden") and states, self.weighs("attention"), self.weighs("relations")]
             if self.weighting == "wsl" and not teaches:
                 yield "`weighting: wsl` weighs the teacher's term, and with `alpha: 0` there is none: raise it"
             if self.weighting == "uncertainty" and sum([teaches, labels, *layers]) < 2:
@@ -171,6 +172,8 @@ class StudentRecipe(ShapeRecipe, TransferRecipe, MatchingRecipe, TrainingRecipe)
                     "`weighting: uncertainty` weighs terms against each other, and there is one: give labels a part "
                     "(`alpha` below 1) or layers (`hidden`), or leave it out"
                 )
+        if self.alpha_schedule != "constant" and not self.weighs_teacher:
+            yield "`alpha_schedule` lets alpha fall to 0, and it begins there: give `alpha` above 0, or leave it out"
         if self.growth is not None and self.epochs < 2:
             yield f"`growth` needs two epochs at least, one with few layers and one with all; {self.epochs} was given"
         falls = self.temperature_schedule != "constant"
@@ -178,6 +181,15 @@ class StudentRecipe(ShapeRecipe, TransferRecipe, MatchingRecipe, TrainingRecipe)
             yield "`temperature_schedule` lets the temperature fall to 1: give `temperature` above 1, or leave it out"
         if falls and self.loss == "logit-mse":
             yield "`loss: logit-mse` has no temperature that could fall: take `loss: annealed-mse`"
+
+    @property
+    def weighs_teacher(self) -> bool:
+        """Whether what the teacher's head says counts in any stage."""
+        return max(self._alphas) > 0
+
+    @property
+    def _alphas(self) -> list[float]:
+        return [self.alpha if stage.alpha is None else stage.alpha for stage in self.stages or [Stage(epochs=1)]]
 
     def identity(self) -> dict[str, Any]:
         """What a student is known by. What is left out here does not count, so that older artifacts stay valid."""

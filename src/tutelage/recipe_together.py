@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tutelage import recipe_transfer
+from tutelage.tasks import TASKS
 
 if TYPE_CHECKING:
     from tutelage.recipe import Recipe
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 def misfits(recipe: Recipe) -> list[str]:
     """What is wrong between parts that are sound by themselves; empty where nothing is."""
-    return [*_reading(recipe), *_hearing(recipe), *_levels(recipe), *_without_labels(recipe)]
+    return [*_reading(recipe), *_hearing(recipe), *_levels(recipe), *_choosing(recipe), *_without_labels(recipe)]
 
 
 def _reading(recipe: Recipe) -> Iterator[str]:
@@ -52,13 +53,32 @@ def _hearing(recipe: Recipe) -> Iterator[str]:
 
 
 def _levels(recipe: Recipe) -> Iterator[str]:
-    """Of a cascade's third level: only a search for a share to keep has students to put there."""
-    if recipe.compress.cascade_levels > 2 and (
-        recipe.student.keep is None or recipe.compress.cascade != "auto" or recipe.student.wide is False
-    ):
+    """Of a cascade: it needs a part that says how sure it is of a whole text; a third level, students to put there."""
+    needs = {
+        "a wide part (`student.wide`)": recipe.student.wide is not False,
+        "texts that are read in one piece (`data.long_text: truncate`)": recipe.data.long_text != "window",
+        "a task whose answers are more or less sure": TASKS[recipe.task].outputs == "scores",
+    }
+    missing = [need for need, met in needs.items() if not met]
+    asked = ["`compress.cascade: true`"] if recipe.compress.cascade is True else []
+    asked += ["`compress.cascade_levels: 3`"] if recipe.compress.cascade_levels > 2 else []
+    if missing and asked:
+        yield f"{' and '.join(asked)} would do nothing: a cascade needs {' and '.join(missing)}; leave it out"
+    if recipe.compress.cascade_levels > 2 and (recipe.student.keep is None or recipe.compress.cascade != "auto"):
         yield (
-            "`compress.cascade_levels: 3` would do nothing: it needs a search for a share (`student.keep`), "
-            "`compress.cascade: auto`, and a wide part (`student.wide`); give them, or leave it out"
+            "`compress.cascade_levels: 3` would do nothing: it needs a search for a share (`student.keep`) and "
+            "`compress.cascade: auto`; give them, or leave it out"
+        )
+
+
+def _choosing(recipe: Recipe) -> Iterator[str]:
+    """Of trials of the student: it must hear its teacher."""
+    student = recipe.student
+    heard = student.weighs_teacher or any(student.weighs(term) for term in student.TERMS if term != "prediction")
+    if recipe.teacher.choose_by == "pilots" and not heard:
+        yield (
+            "`teacher.choose_by: pilots` compares what the student learns from each teacher, and with `student.alpha: "
+            "0` and no layers to match it learns nothing from any: choose by `taught`, or give `alpha` above 0"
         )
 
 

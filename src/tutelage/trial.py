@@ -22,7 +22,7 @@ from tutelage import storage
 from tutelage.artifacts.corpus import Corpus, Split, join
 from tutelage.artifacts.measurements import AGAIN, BUSY, Interval, Search, Tried
 from tutelage.evaluate import speed
-from tutelage.evaluate.intervals import Bootstrap, Resampled, ratio
+from tutelage.evaluate.intervals import Bootstrap, Resampled, ratio, unseen
 from tutelage.evaluate.speed import Contender
 from tutelage.made import Made
 from tutelage.recipe import StudentRecipe
@@ -69,6 +69,8 @@ class Surely:
 
     confidence: float
     students: int
+    rows: int
+    """By how many they are judged."""
 
     @property
     def tail(self) -> float:
@@ -84,7 +86,11 @@ class Surely:
         """How much of `other` is kept by `one` at least; nothing where that is nowhere defined."""
         samples = ratio(one, other).samples
         finite = samples[np.isfinite(samples)]
-        return float(np.quantile(finite, self.tail)) if len(finite) else 0.0
+        if not len(finite):
+            return 0.0
+        low = float(np.quantile(finite, self.tail))
+        # Right on the same rows, however few: no resample says less than 1, and that is not to be sure.
+        return 1.0 - unseen(self.rows, self.tail) / other.value if low == finite.max() == 1.0 else low
 
 
 class Judge:
@@ -95,7 +101,7 @@ class Judge:
         self.workshop, self.settings = workshop, settings
         rows, recipe = judging(workshop.corpus), workshop.recipe
         self.texts, self._targets = rows.texts(), rows.targets
-        self._sure = Surely(settings.keep_confidence, max(students, 1))
+        self._sure = Surely(settings.keep_confidence, max(students, 1), len(self.texts))
         self._bootstrap = Bootstrap(
             len(self.texts),
             resamples=max(recipe.evaluate.resamples, self._sure.resamples),

@@ -205,7 +205,10 @@ class Workshop:
             told = self._told(self.plan(settings, shape), signals)
             transfer = self._transfer(student, told)
             validation = self.corpus["validation"]
-            screened = balance.screen(student, transfer, told, validation, settings, progress=self.progress)
+            judges = balance.judges(self.recipe, self.splits)
+            screened = balance.screen(
+                student, transfer, told, validation, settings, judges=judges, progress=self.progress
+            )
             way, choice = balance.decide(student.task, screened)
             kept = self.folder.finish(stage, name, started=started, way=dict(way.settings), choices=[choice])
         return {**kept["way"], "balance": "given"}

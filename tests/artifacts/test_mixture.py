@@ -75,3 +75,9 @@ def test_unlabelled_texts_join_with_all_their_rows() -> None:
     assert (counts(joined, 3)[2] == 3).all()
     np.testing.assert_array_equal(joined.epoch(2)[:30], mixture.epoch(2))
     assert mixture.and_all_of(0) == mixture
+
+
+def test_the_first_sets_are_drawn_as_before() -> None:
+    both = Mixture((10, 4), (10, 8), 0)
+    assert both.and_all_of(5).first(14) == both
+    assert both.and_all_of(5).first(19) == both.and_all_of(5)

@@ -107,6 +107,26 @@ def test_a_teacher_too_large_for_one_file_is_timed_in_pytorch(
     assert not list(tmp_path.glob("*.onnx"))
 
 
+def test_a_teacher_that_cannot_be_exported_is_timed_in_pytorch(
+    shallow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is there to compare with: everything else is made by then."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise TutelageError("torch cannot export it", cure="choose another")
+
+    monkeypatch.setattr(proof, "export", refuse)
+    given, listener = network(shallow), Listener()
+    cast: Any = SimpleNamespace(
+        workshop=SimpleNamespace(teacher=given),
+        folder=SimpleNamespace(teacher=shallow),
+        corpus={"validation": split(TEXTS)},
+    )
+    player = proof._teacher(cast, tmp_path, Logged(listener, tmp_path / "log.jsonl"))
+    assert set(player.runs) == {"pytorch"}
+    assert listener.warned == ["torch cannot export it: the teacher is timed in PyTorch alone."]
+
+
 def test_windows_are_pooled_alike(shallow: Path, tmp_path: Path) -> None:
     given = with_wide(network(shallow, Reading(16, "window", 4)), deep=0.6)
     made = export(given, tmp_path / "model.onnx", texts=TEXTS[:16])

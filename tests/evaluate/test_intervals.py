@@ -41,6 +41,28 @@ def test_the_interval_holds_the_truth_as_often_as_it_says(confidence: float, lea
     assert least <= held / 200 <= most
 
 
+def test_an_error_of_calibration_lies_in_its_interval() -> None:
+    """Of a model that is calibrated: resampling alone would find more and more error."""
+    metric = next(one for one in TextClassification(("neg", "pos")).metrics if one.name == "calibration_error")
+    predictions, targets = np.tile([0.2, 0.8], (200, 1)), np.array([1.0] * 160 + [0.0] * 40)
+    drawn = bootstrap(200)
+    found = drawn.scores((metric,), predictions, targets)[metric.name]
+    assert found.value == pytest.approx(0.0, abs=1e-12)
+    bounds = drawn.interval(found.value, found.samples)
+    assert 0.0 <= bounds.low <= found.value + 1e-12
+    assert 0.0 < bounds.high < 0.08
+
+
+def test_without_an_error_few_rows_are_less_sure_than_many() -> None:
+    for rows in (20, 500):
+        drawn = bootstrap(rows)
+        scores = drawn.scores(ACCURACY, np.tile([0.0, 1.0], (rows, 1)), np.ones(rows))
+        found = drawn.intervals(scores)["accuracy"]
+        assert (found["value"], found["high"]) == (1.0, 1.0)
+        # The exact lower end of so many successes in as many.
+        assert found["low"] == pytest.approx(scipy.stats.binomtest(rows, rows).proportion_ci(0.95, "exact").low)
+
+
 def test_the_paired_difference_holds_the_truth_as_often_as_it_says() -> None:
     """Two models that err on the same rows: their difference is far surer than either score."""
     truth, held, widths = 0.05, 0, []

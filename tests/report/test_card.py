@@ -6,6 +6,7 @@ import yaml
 from rich.console import Console
 
 from tutelage.artifacts.measurements import Measurements
+from tutelage.report import comparison, number, panels
 from tutelage.report.card import card
 from tutelage.report.table import summary
 
@@ -66,6 +67,33 @@ def test_names_from_the_data_cannot_become_markup(classification):
 def test_the_weakest_classes_are_named(classification):
     assert "Weakest classes (F1): " in card(made(classification(20)))
     assert "Weakest classes" not in card(made(classification(2)))
+
+
+def test_of_a_class_without_a_test_row_nothing_is_told(classification):
+    value = classification(20)
+    panel = next(panel for panel in value["models"]["student"]["panels"] if panel["kind"] == "per_class")
+    panel["data"]["support"][17], panel["data"]["f1"][17] = 0, 0.0
+    absent = panel["data"]["labels"][17]
+    line = next(line for line in card(made(value)).splitlines() if "Weakest classes" in line)
+    assert absent not in line
+    assert panels._per_class(panel["data"])[absent]["f1"] == panels._per_class(panel["data"])[absent]["recall"] == "–"
+
+
+def test_a_student_is_compared_as_the_bundle_that_is_deployed(classification):
+    value = classification()
+    value["models"]["student"]["rows_per_second"] = {"pytorch": 9000.0, "onnxruntime": 2114.8}
+    assert comparison.main_runtime(made(value), "student") == "onnxruntime"
+    assert comparison.main_runtime(made(value), "teacher") == "pytorch"
+    assert comparison.main_runtime(made(value), "baseline") == "scikit-learn"
+
+
+def test_nothing_is_kept_of_a_teacher_that_ranks_the_wrong_way_round(regression):
+    value = regression()
+    headline = value["headline"]
+    value["models"]["teacher"]["scores"][headline]["value"] = -0.05
+    row = comparison._kept(made(value))
+    roles = list(made(value).in_order)
+    assert row.cells[roles.index("baseline")].figure == number.NONE
 
 
 def test_nearly_nothing_measured_is_still_a_card():

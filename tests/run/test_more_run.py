@@ -63,7 +63,7 @@ def test_a_run_with_further_data(reviews: Path, bert: Path, tmp_path: Path) -> N
 def test_a_vocabulary_that_does_not_suit_other_data_is_told(pieces: int, warned: bool) -> None:
     def reads(many: int) -> Any:
         lengths = SimpleNamespace(lengths=np.array([many] * 10))
-        return SimpleNamespace(tokenize=lambda texts: lengths)
+        return SimpleNamespace(tokenize=lambda texts: lengths, reading=SimpleNamespace(max_tokens=64))
 
     cast = SimpleNamespace(
         workshop=SimpleNamespace(teacher=reads(2)),

@@ -21,6 +21,7 @@ import tutelage
 from listener import Listener
 from tiny_recipe import recipe
 from tutelage import pipeline
+from tutelage.artifacts.measurements import Measurements
 from tutelage.check import check
 from tutelage.compress import graph
 from tutelage.errors import DataError, Interrupted, OutputError, StorageError
@@ -118,6 +119,17 @@ def test_running_again_does_nothing(finished: pipeline.Run) -> None:
     assert listener.done == []
     assert content(finished.path / "student") == before
     assert again.measurements == finished.measurements
+
+
+def test_a_run_that_was_moved_tells_where_it_is(copy: Path, reviews: Path, bert: Path) -> None:
+    moved = copy.rename(copy.with_name("elsewhere"))
+    listener = Listener()
+    run = pipeline.run(recipe(reviews, bert, moved), resume=True, progress=listener)
+    assert not listener.done
+    assert run.measurements.recipe["output"] == str(moved)
+    for page in ("report.html", "bundle/README.md"):
+        assert "elsewhere/bundle" in (moved / page).read_text(encoding="utf-8")
+    assert Measurements.load(moved / "measurements.json") == run.measurements
 
 
 def test_the_recipe_is_kept_with_every_default(finished: pipeline.Run) -> None:

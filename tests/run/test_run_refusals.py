@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import transformers
 
+import tiny_models
 import tiny_recipe
 import tutelage
+from tutelage import assistant
 from tutelage.check import check
 from tutelage.errors import DataError, ModelError, OutputError, RecipeError
 from tutelage.folder import RunFolder
-from tutelage.recipe import Recipe, load
+from tutelage.recipe import Recipe, StudentRecipe, load
 
 
 def refused(kind: type[Exception], words: str, given: dict[str, Any]) -> None:
@@ -54,6 +57,8 @@ def test_everything_that_does_not_fit_the_task_is_told_at_once(reviews: Path, be
         student={"loss": "kl", "curriculum": "confidence"},
     )
     refused(RecipeError, r"(?s)2 problems.*student.loss.*student.curriculum: 'confidence' does not fit", given)
+    given["student"] = {"temperature": 4}
+    refused(RecipeError, "student.temperature: 4 softens probabilities", given)
     assert not (tmp_path / "run").exists()
 
 
@@ -86,6 +91,19 @@ def test_attention_of_other_heads_is_refused_before_the_teacher_is_trained(
     )
     refused(ModelError, "the student has 3 and the teacher 4", given)
     assert not (tmp_path / "run" / "teacher").exists()
+
+
+@pytest.mark.parametrize(
+    ("student", "said"), [({"convolution": 5}, "convolution"), ({"growth": {"start": 1}}, "growth|stacks")]
+)
+def test_an_assistant_that_cannot_be_is_refused(student: dict[str, Any], said: str, tmp_path: Path) -> None:
+    """A narrower student is a BERT, whatever its teacher is; an assistant as wide as the teacher is not."""
+    teacher = transformers.T5ForSequenceClassification.from_pretrained(tiny_models.write_t5(tmp_path))
+    shape = {"size": None, "layers": 2, "width": 16, "heads": 4, "hidden": 0}
+    given = StudentRecipe(**shape, **student, assistant={"layers": 2})
+    with pytest.raises(ModelError, match=said):
+        assistant.check(given, teacher)
+    assert assistant.check(StudentRecipe(**shape, assistant={"layers": 2}), teacher)
 
 
 @pytest.mark.parametrize("teacher", [{"reads": "mean"}, {"strategy": "few-shot"}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from tutelage.encoding import Reading
 from tutelage.errors import RecipeError
 from tutelage.progress import Silent
 from tutelage.recipe import StudentRecipe
-from tutelage.student import balance, distil, initialise
+from tutelage.student import balance, beside, distil, initialise
 from tutelage.student.balance import ALONE, HALF, LABELS, SOFT, WARM
 from tutelage.student.build import Shape
 from tutelage.tasks import Task, TextClassification, TextRegression
@@ -66,6 +67,32 @@ def screened(
     transfer = distil.transfer_set(student, splits, told)
     validation = split(texts[1::2][:validation_rows], targets[1::2][:validation_rows])
     return balance.screen(student, transfer, told, validation, StudentRecipe(), progress=Silent())
+
+
+def test_only_labels_of_ones_own_choose_how_to_learn(tmp_path: Path) -> None:
+    """Neither those that came with another data set, nor what a model guessed."""
+    ours, theirs = split(TEXTS[:4]), Split.unlabelled("more", TEXTS[4:6], ["theirs.csv", "ours.csv"], [1, 2])
+    given: dict[str, Any] = {
+        "task": "text-classification",
+        "data": {"train": "memory", "more": [{"source": "theirs.csv"}]},
+        "output": str(tmp_path),
+    }
+    found = balance.judges(recipes.load(given), [ours, theirs])
+    assert found.tolist() == [True] * 4 + [False, True]
+    labels = {"labels": {"negative": "bad", "positive": "good"}, "model": "nli"}
+    parts = dict.fromkeys(("train", "validation", "test"), "memory")
+    guessed = {**given, "teacher": {"zero_shot": labels}, "data": parts}
+    assert not balance.judges(recipes.load(guessed), [ours, theirs]).any()
+
+
+def test_rows_that_may_not_judge_are_left_out_of_the_exams() -> None:
+    rows, dealt = np.arange(20.0)[:, None], np.arange(20) % beside.FOLDS
+    known = np.arange(10)
+    first, *folds = balance._exams(known, rows, rows, np.zeros(20, dtype=bool), dealt, enough=False)
+    assert len(first[0]) == 20
+    assert sorted(np.concatenate([held for _, _, held in folds])) == known.tolist()
+    # What may not judge is learned from all the same.
+    assert all(set(range(10, 20)) <= set(learned.tolist()) for learned, _, _ in folds)
 
 
 def _knowing(targets: list[float]) -> np.ndarray:

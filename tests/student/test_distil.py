@@ -133,6 +133,21 @@ def test_rows_without_a_label_have_no_label_term(recorded: tuple[Network, Signal
     )
 
 
+def test_of_labels_alone_texts_without_a_label_change_nothing(bert: Path, tmp_path: Path) -> None:
+    network = teacher(bert)
+    wanted, found = Recording(network.task.width), {}
+    labelled, others = split(TEXTS[:40], CLASSES[:40]), split(TEXTS[40:80], [None] * 40)
+    for name, rows in {"few": [labelled], "all": [labelled, others]}.items():
+        student = student_of(network, Shape(2, 16, 4, 32))
+        recorded = signals.record(network, rows, wanted, folder=tmp_path / name, progress=Silent())
+        transfer = distil.transfer_set(student, rows, recorded)
+        settings = StudentRecipe(epochs=2, alpha=0.0, hidden=0.0, learning_rate=3e-3)
+        more = {"seed": 0, "folder": tmp_path / name / "training", "progress": Silent()}
+        distil.distil(student, transfer, recorded, labelled, settings, **more)
+        found[name] = student.outputs(student.tokenize(TEXTS[:40]))
+    np.testing.assert_array_equal(found["all"], found["few"])
+
+
 def test_the_teachers_term_is_scaled_by_the_square_of_the_temperature(recorded: tuple[Network, Signals]) -> None:
     network, kept = recorded
     student = student_of(network, Shape(2, 32, 4, 32))

@@ -97,6 +97,19 @@ def test_the_strongest_neurons_are_kept(tmp_path: Path) -> None:
     assert student.outputs(student.tokenize(TEXTS)) == pytest.approx(expected, abs=1e-5)
 
 
+def test_encoder_and_decoder_keep_their_own_neurons(tmp_path: Path) -> None:
+    teacher = load.load(str(tiny_models.write_t5(tmp_path)), TASK, Reading(48))[0]
+    full = build.shape_of(teacher.model.config)
+    halves = torch.randperm(full.feed_forward, generator=torch.Generator().manual_seed(0)).chunk(2)
+    with torch.no_grad():
+        for stack, dead in zip(("encoder", "decoder"), halves, strict=True):
+            for block in teacher.model.get_submodule(f"transformer.{stack}").block:
+                block.layer[-1].DenseReluDense.wo.weight[:, dead] = 0
+    student = create(teacher, Shape(full.layers, full.width, full.heads, full.feed_forward // 2))
+    expected = teacher.outputs(teacher.tokenize(TEXTS))
+    assert student.outputs(student.tokenize(TEXTS)) == pytest.approx(expected, abs=1e-5)
+
+
 def test_neurons_are_told_from_the_layers_own_numbers_where_there_are_as_many(tmp_path: Path) -> None:
     """A student of this package has a feed-forward block as wide as its layer, and may become a teacher."""
     wide = load.load(str(tiny_models.write_bert(tmp_path)), TASK, Reading(48))[0]

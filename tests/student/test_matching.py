@@ -218,5 +218,7 @@ def test_a_search_leaves_hidden_states_out_of_one_layer_in_every_stage() -> None
     one, two = (ladder.Rung("", Shape(layers, 48, 12, 96), trains=True) for layers in (1, 2))
     assert [stage.hidden for stage in stages.of(ladder.settings_for(one, given))] == [0, 0]
     assert [stage.hidden for stage in stages.of(ladder.settings_for(two, given))] == [2, 0.5]
+    asked = given.model_copy(update={"hidden_last": True})
+    assert [stage.hidden for stage in stages.of(ladder.settings_for(one, asked))] == [2, 0.5]
     alone = settings(keep=0.9, stages=[{"epochs": 3, "prediction": 0, "hidden": 2}, {"epochs": 1}])
     assert [stage.epochs for stage in stages.of(ladder.settings_for(one, alone))] == [1]

@@ -264,6 +264,7 @@ def test_values_have_no_certainty() -> None:
         refuse.unfit(given, TextRegression)
     assert [problem.split(":")[0] for problem in caught.value.problems] == [
         "student.weighting",
+        "student.temperature",
         "student.temperature_schedule",
     ]
     refuse.unfit(given.model_copy(update={"student": StudentRecipe(weighting="uncertainty")}), TextRegression)

@@ -124,6 +124,8 @@ def test_a_lesson_is_one_epoch_of_everything(asked: dict) -> None:
     stages = [{"epochs": 1, "hidden": 0.5}, {"epochs": 2, "prediction": 1.0}]
     found = lesson(StudentRecipe(prediction=0.0, hidden=0.0, stages=stages))
     assert (found.prediction, found.hidden, found.epochs) == (1.0, 0.5, 1)
+    # A last stage of labels alone would hear no teacher.
+    assert lesson(StudentRecipe(stages=[{"epochs": 3, "hidden": 0}, {"epochs": 1, "hidden": 0, "alpha": 0}])).alpha == 1
     # What decides by the student changes with it, and with nothing that a trial takes no notice of.
     assert named(load(asked)) != named(load({**asked, "student": {"layers": 1}}))
     plain = {key: value for key, value in asked.items() if key != "student"}

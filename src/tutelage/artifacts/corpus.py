@@ -90,8 +90,13 @@ class Split:
     @property
     def copied(self) -> NDArray[np.bool_]:
         """(N,): whether a row is a changed copy of others."""
-        sources = self.table["source"].to_pylist()
-        return np.array([source.startswith(COPY) for source in sources], dtype=bool)
+        return np.array([source.startswith(COPY) for source in self.sources], dtype=bool)
+
+    @property
+    def sources(self) -> list[str]:
+        """Where each row came from (N,)."""
+        found: list[str] = self.table["source"].to_pylist()
+        return found
 
     @property
     def fingerprint(self) -> str:

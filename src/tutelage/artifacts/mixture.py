@@ -67,6 +67,11 @@ class Mixture:
         start = begin - turns.start * rows
         return np.concatenate(orders)[start : start + end - begin].astype(np.int64)
 
+    def first(self, rows: int) -> Mixture:
+        """The sets that stand within so many rows."""
+        count = int(np.searchsorted(np.cumsum(self.rows), rows, side="right"))
+        return Mixture(self.rows[:count], self.drawn[:count], self.seed)
+
     def and_all_of(self, rows: int) -> Mixture:
         """With one more set, whose rows are all drawn in every epoch."""
         return Mixture((*self.rows, rows), (*self.drawn, rows), self.seed) if rows else self

@@ -7,6 +7,7 @@ idea is that of classifier cascades (Viola and Jones 2001); for Transformers see
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +107,7 @@ def gate(judge: Judge, whole: Path, *, allowed: float, middle: Path | None = Non
     `whole` is the graph of the student that answers the rest. None where the task knows no confidence, too few rows
     could be answered, or rows are read in windows: the graph decides for each window, the labels are of the row.
     """
-    if len(judge.tokens.start) != len(judge.tokens.first):
+    if judge.network.reading.long_text == "window":
         return None
     task, scores = judge.network.task, _scores(judge.network, judge.tokens)
     if scores is None or task.confidence(torch.from_numpy(scores)) is None:
@@ -156,7 +157,7 @@ class _Answers:
         """Which rows are answered (N,), from all that may be down to a share of them: those it is surest of."""
         places = np.arange(len(self.sure)) if among is None else np.flatnonzero(among)
         order = places[np.argsort(-self.sure[places], kind="stable")]
-        fewest = int(least * len(self.sure))
+        fewest = math.ceil(least * len(self.sure) - _ROUNDING)
         if len(order) < fewest:
             return
         for count in np.unique(np.linspace(fewest, len(order), _STEPS).astype(int))[::-1]:

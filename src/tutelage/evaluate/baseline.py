@@ -15,6 +15,8 @@ from tutelage.artifacts.corpus import Corpus
 _UNSPACED = re.compile("[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 _SAMPLE = 1000
 _MANY = 200
+# Of n-grams times outputs: while a model of so many is fitted, its solver holds some 2 GB.
+_MOST_WEIGHTS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Baseline:
         """Fit on the training split: words and word pairs, or characters where words are not spaced."""
         train = corpus["train"]
         once = train.epoch(0)
-        features, rows = _features(train.texts(once))
+        features, rows = _features(train.texts(once), corpus.task.width)
         estimator = corpus.task.baseline(seed)
         estimator.fit(rows, train.targets[once])
         return cls(features, estimator, corpus)
@@ -56,20 +58,21 @@ class Baseline:
         return int(self.estimator.coef_.nbytes + self.features.idf_.nbytes + words)
 
 
-def _features(texts: list[str]) -> tuple[Any, Any]:
-    """A fitted vectorizer, and its sparse rows (N, n-grams)."""
+def _features(texts: list[str], outputs: int) -> tuple[Any, Any]:
+    """A fitted vectorizer, and its sparse rows (N, n-grams), of which many outputs leave the most frequent ones."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     words = {"ngram_range": (1, 2), "token_pattern": r"(?u)\b\w+\b"}
     characters = {"analyzer": "char", "ngram_range": (1, 3)}
     often = 2 if len(texts) > _MANY else 1
+    most = {"max_features": _MOST_WEIGHTS // outputs}
     for settings in [characters] if _unspaced(texts) else [words, characters]:
-        features = TfidfVectorizer(sublinear_tf=True, min_df=often, **settings)
+        features = TfidfVectorizer(sublinear_tf=True, min_df=often, **most, **settings)
         try:
             return features, features.fit_transform(texts)
         except ValueError:  # nothing is left: emoji hold no word, and texts that share nothing none that occurs twice
             continue
-    features = TfidfVectorizer(sublinear_tf=True, **characters)
+    features = TfidfVectorizer(sublinear_tf=True, **most, **characters)
     return features, features.fit_transform(texts)
 
 

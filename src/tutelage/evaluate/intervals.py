@@ -50,6 +50,11 @@ def difference(one: Resampled, other: Resampled) -> Resampled:
     return Resampled(one.value - other.value, one.samples - other.samples)
 
 
+def unseen(rows: int, tail: float) -> float:
+    """The largest share of rows that may be wrong although none of so many is, unless something rarer than `tail`."""
+    return float(1.0 - tail ** (1.0 / rows))
+
+
 class Bootstrap:
     """R resamples of N rows, the same for every model; drawn when needed, so that memory does not grow with R."""
 
@@ -66,10 +71,13 @@ class Bootstrap:
             rows = np.random.default_rng([self._seed, number]).integers(0, self._count, size=self._count)
             chosen, wanted = predictions[rows], targets[rows]
             samples[:, number] = [metric.compute(chosen, wanted) for metric in metrics]
-        return {
-            metric.name: Resampled(metric.compute(predictions, targets), samples[place])
-            for place, metric in enumerate(metrics)
-        }
+        found = {}
+        for place, metric in enumerate(metrics):
+            value = metric.compute(predictions, targets)
+            # As much as resampling adds is taken off again; else the interval could lie above the figure.
+            more = samples[place].mean() - value if metric.inflated else 0.0
+            found[metric.name] = Resampled(value, np.maximum(samples[place] - more, 0.0) if more else samples[place])
+        return found
 
     def interval(self, value: float, samples: NDArray[np.float64]) -> Interval:
         """A figure with the percentiles of its resamples; resamples where it is undefined are left out."""
@@ -114,5 +122,14 @@ class Bootstrap:
         return Interval(value, value - reach, value + reach)
 
     def intervals(self, scores: Mapping[str, Resampled]) -> dict[str, dict[str, float]]:
-        """All of one model, as in measurements.json."""
-        return {name: self.interval(score.value, score.samples).as_dict() for name, score in scores.items()}
+        """All of one model, as in measurements.json.
+
+        Where all of N rows are right, every resample says 1, however few there are: the lower end is then the exact one
+        of N successes in N (Clopper and Pearson 1934).
+        """
+        found = {name: self.interval(score.value, score.samples) for name, score in scores.items()}
+        least = 1.0 - unseen(self._count, self._tails[0])
+        return {
+            name: (Interval(1.0, least, 1.0) if one == Interval(1.0, 1.0, 1.0) else one).as_dict()
+            for name, one in found.items()
+        }

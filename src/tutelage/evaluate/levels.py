@@ -32,7 +32,7 @@ def measure(bundle: Any, texts: list[str], *, levels: int) -> Levels | None:
     if found is None or not len(found):
         return None
     shares = np.bincount(found, minlength=levels) / len(found)
-    through = [texts[row] for row in np.flatnonzero(found == levels - 1)[:_TIMED]]
+    through = spread([texts[row] for row in np.flatnonzero(found == levels - 1)], _TIMED)
     mean = float(np.mean(_milliseconds(bundle.predict, spread(texts, _TIMED))))
     worst = float(np.median(_milliseconds(bundle.predict, through))) if through else None
     return Levels(tuple(shares.tolist()), mean, worst)

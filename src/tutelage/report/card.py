@@ -100,9 +100,10 @@ def _weak(measurements: Measurements) -> list[tuple[str, str]]:
     """(class, F1) of the student's weakest classes, the worst first."""
     student = measurements.models.get("student")
     for panel in student.panels if student else []:
-        labels, f1 = panel.data.get("labels"), panel.data.get("f1")
-        if panel.kind == "per_class" and isinstance(labels, list) and isinstance(f1, list) and f1:
-            mean = sum(f1) / len(f1)
-            ranked = sorted(zip(f1, labels, strict=False), key=lambda pair: pair[0])
-            return [(str(label), number.percent(value)) for value, label in ranked if value < mean - _WEAK][:5]
+        if panel.kind == "per_class":
+            columns = zip(panel.data["labels"], panel.data["f1"], panel.data["support"], strict=True)
+            # Of a class without a test row nothing is known.
+            ranked = sorted((float(f1), str(label)) for label, f1, support in columns if support)
+            mean = sum(f1 for f1, _ in ranked) / max(len(ranked), 1)
+            return [(label, number.percent(f1)) for f1, label in ranked if f1 < mean - _WEAK][:5]
     return []

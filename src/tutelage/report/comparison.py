@@ -68,10 +68,11 @@ def spelled(text: str) -> str:
 
 
 def main_runtime(measurements: Measurements, role: str) -> str | None:
-    """The runtime a model is compared in: the teacher's is PyTorch, any other's is its fastest."""
+    """The runtime a model is compared in: PyTorch for the teacher, that of the bundle for whoever was made into one."""
     rates = {name: rate for name, rate in measurements.models[role].rows_per_second.items() if rate}
-    if role == "teacher" and "pytorch" in rates:
-        return "pytorch"
+    deployed = "pytorch" if role == "teacher" else "onnxruntime"
+    if deployed in rates:
+        return deployed
     return max(rates, key=lambda name: rates[name] or 0.0, default=None)
 
 
@@ -130,7 +131,7 @@ def score_row(measurements: Measurements, metric: MetricInfo) -> Row:
 
 def _kept(measurements: Measurements) -> Row:
     teacher = measurements.models.get("teacher")
-    reference = (teacher.scores.get(measurements.headline) if teacher else None) or Interval()
+    reference = ((teacher.scores.get(measurements.headline) if teacher else None) or Interval()).value or 0.0
     ascending = measurements.metric(measurements.headline).higher_is_better
     cells = []
     for role, model in measurements.in_order.items():
@@ -138,8 +139,8 @@ def _kept(measurements: Measurements) -> Row:
         kept = measurements.retention if role == "student" else None
         if kept is not None and kept.value is not None:
             cells.append(Cell(number.percent(kept.value), number.interval(kept, number.SHARE)))
-        elif role != "teacher" and own is not None and reference.value and ascending:
-            cells.append(Cell(number.percent(own / reference.value)))
+        elif role != "teacher" and own is not None and reference > 0 and ascending:
+            cells.append(Cell(number.percent(own / reference)))
         else:
             cells.append(Cell(number.NONE))
     return Row("Kept of the teacher’s", cells)

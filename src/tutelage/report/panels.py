@@ -16,6 +16,7 @@ from tutelage.report.comparison import title_of
 
 MOST_CLASSES = 30  # a larger confusion matrix is unreadable: its most frequent classes are shown
 _DENSE = 7  # from so many classes on, cells are small and labels are turned
+_UNKNOWN = "–"
 _RAW = 2_000  # characters of a panel that this version cannot draw
 
 
@@ -123,9 +124,10 @@ def _per_class(data: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     columns = zip(data["labels"], data["precision"], data["recall"], data["f1"], data["support"], strict=True)
     return {
         str(label): {
+            # Without a test row nothing was there to be found.
             "precision": number.percent(precision),
-            "recall": number.percent(recall),
-            "f1": number.percent(f1),
+            "recall": number.percent(recall) if support else _UNKNOWN,
+            "f1": number.percent(f1) if support else _UNKNOWN,
             "share": f"{f1:.3f}",
             "support": number.count(support),
         }

@@ -26,7 +26,7 @@ from tutelage.artifacts.corpus import Split
 from tutelage.artifacts.network import Network
 from tutelage.artifacts.signals import Signals
 from tutelage.progress import Progress
-from tutelage.recipe import StudentRecipe
+from tutelage.recipe import Recipe, StudentRecipe
 from tutelage.student import beside, linear, losses, weighting
 from tutelage.student.distil import Transfer
 from tutelage.student.linear import Array
@@ -80,12 +80,13 @@ def screen(
     settings: StudentRecipe,
     *,
     among: Sequence[Way] | None = None,
+    judges: NDArray[np.bool_] | None = None,
     progress: Progress,
 ) -> dict[str, Array]:
     """Label losses (N,) of rows that a linear model has not learned from, after it learned in each way, or in some.
 
-    The rows are those of validation and, where they are few, the labelled ones of the transfer set. Of the student only
-    its tokens and its task matter.
+    The rows are those of validation and, where they are few, the labelled ones of the transfer set, or those of them
+    that are `judges` (N,): see there. Of the student only its tokens and its task matter.
     """
     task = student.task
     once = transfer.once
@@ -98,7 +99,9 @@ def screen(
     targets = supervised.standardised(student, labels).double()
     # A row that was drawn more than once must not be learned from where it is judged.
     dealt = beside.folds(transfer.keys[some], seed=0)
-    exams = _exams(labels, judged, rows, transfer.copied[some], dealt, enough=len(validation) >= _ENOUGH)
+    known = ~np.isnan(labels) & (True if judges is None else judges[some])
+    enough = len(validation) >= _ENOUGH
+    exams = _exams(np.flatnonzero(known), judged, rows, transfer.copied[some], dealt, enough=enough)
     truth = np.concatenate([validation.targets, *(labels[held] for _, _, held in exams[1:])])
     found, candidates = {}, among or [way for group in ways(task) for way in group]
     with progress.bar("Comparing ways to learn", len(candidates) * len(exams)) as bar:
@@ -112,11 +115,25 @@ def screen(
     return found
 
 
+def judges(recipe: Recipe, splits: Sequence[Split]) -> NDArray[np.bool_]:
+    """Whether what the rows of some splits are labelled as (N,) may choose how to learn: not labels of other data
+    sets (`data.more`), nor guesses (`teacher.zero_shot`)."""
+    others = {source for one in recipe.data.more or [] for source in one.source}
+    asked = recipe.teacher.zero_shot is None
+    return np.array([asked and source not in others for split in splits for source in split.sources], dtype=bool)
+
+
 def _exams(
-    labels: Array, judged: Any, rows: Any, copied: NDArray[np.bool_], dealt: NDArray[np.int64], *, enough: bool
+    known: NDArray[np.int64],
+    judged: Any,
+    rows: Any,
+    copied: NDArray[np.bool_],
+    dealt: NDArray[np.int64],
+    *,
+    enough: bool,
 ) -> list[tuple[NDArray[np.int64], Any, NDArray[np.int64]]]:
     """(rows to learn from, features of what is judged, training rows among that): validation first, then the folds."""
-    everything, known = np.arange(len(labels)), np.flatnonzero(~np.isnan(labels))
+    everything = np.arange(len(dealt))
     exams = [(everything, judged, everything[:0])]
     if not enough and len(known) >= beside.FOLDS:
         held_out = [known[dealt[known] == number] for number in range(beside.FOLDS)]

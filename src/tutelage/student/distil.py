@@ -168,12 +168,18 @@ def distil(
     return state
 
 
-def _batches(
-    student: Network, transfer: Transfer, signals: Signals, settings: StudentRecipe, seed: int
+def _batches(  # noqa: PLR0917 - called once
+    student: Network, transfer: Transfer, signals: Signals, settings: StudentRecipe, plan: Plan, seed: int
 ) -> Callable[[int], list[NDArray[np.int64]]]:
-    """The plan of the training: all texts in every epoch, unless there is a curriculum."""
+    """The plan of the training: all texts that teach something in every epoch, unless there is a curriculum."""
     if settings.curriculum is None:
-        return supervised.batches(transfer.tokens, settings, seed, transfer.mixture)
+        labelled = np.flatnonzero(~np.isnan(transfer.targets))
+        # Of labels alone, texts without one teach nothing: they would only make batches of nothing, and steps by
+        # what the optimizer remembers. They stand behind the others.
+        alone = settings.alpha == 0 and not plan and 0 < len(labelled) == 1 + int(labelled[-1])
+        tokens = transfer.tokens.take(labelled) if alone and len(labelled) < len(transfer) else transfer.tokens
+        mixture = transfer.mixture and transfer.mixture.first(len(tokens))
+        return supervised.batches(tokens, settings, seed, mixture)
     known = curriculum.Known(
         student,
         transfer.tokens.lengths,
@@ -235,7 +241,7 @@ class _Lesson:
                 work = Work(
                     title,
                     name,
-                    _batches(student, self.transfer, self.signals, settings, self.seed),
+                    _batches(student, self.transfer, self.signals, settings, plan, self.seed),
                     _loss(student, replace(self.transfer, tokens=tokens), told, settings, plan),
                     # Of a head that does not learn, validation says nothing.
                     supervised.Exam(student, judged, self.validation.targets).score if settings.prediction else None,

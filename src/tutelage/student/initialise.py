@@ -111,20 +111,21 @@ def _taken(
     embedding = teacher.get_input_embeddings().weight  # type: ignore[operator]
     origins = {name: _origin(name, layers, source) for name in student.state_dict()}
     shorter = _shorter(source, student, origins)
-    numbers = {number for number, _ in origins.values() if number is not None}
+    blocks = {block for block, _ in origins.values() if block is not None}
     kept_neurons = {
-        number: _strongest(source, _layer_prefixes(source, number), shorter, full, shape) for number in numbers
+        block: _strongest(source, [name for name in source if name.startswith(block)], shorter, full, shape)
+        for block in blocks
     }
     result = {}
     for name, value in student.state_dict().items():
-        number, origin = origins[name]
+        block, origin = origins[name]
         taken = source[origin]
         if taken.shape[:1] == embedding.shape[:1] and taken.shape[1:] == embedding.shape[1:] and taken.ndim == 2:
             taken = taken[ids]
         elif name.endswith("position_embeddings.weight"):
             taken = taken[: len(value)]
-        elif taken.shape != value.shape and number is not None:
-            taken = _cut(taken, kept_neurons[number], shorter[origin], full.feed_forward)
+        elif taken.shape != value.shape and block is not None:
+            taken = _cut(taken, kept_neurons[block], shorter[origin], full.feed_forward)
         result[name] = taken.clone()
     return result
 
@@ -134,25 +135,25 @@ _NUMBERED = re.compile(r"\.(\d+)\.")
 _WITH_GATE = re.compile(r"mlp\.Wi\.weight$")
 
 
-def _origin(name: str, layers: Sequence[int], source: Container[str]) -> tuple[int | None, str]:
-    """The teacher's layer number and parameter behind a student's; the first number in a name counts layers.
+def _origin(name: str, layers: Sequence[int], source: Container[str]) -> tuple[str | None, str]:
+    """The teacher's layer and parameter behind a student's; the first number in a name counts layers.
 
-    Of layers that share their weights (ALBERT's) there is one, and it is the student's.
+    A layer is told by how its parameters' names begin: encoder and decoder may both have one of that number. Of layers
+    that share their weights (ALBERT's) there is one, and it is the student's.
     """
     match = _NUMBERED.search(name)
     if match is None:
         return None, name
     number = layers[int(match.group(1))]
     origin = f"{name[: match.start(1)]}{number}{name[match.end(1) :]}"
-    return (number, origin) if origin in source else (int(match.group(1)), name)
-
-
-def _layer_prefixes(source: dict[str, torch.Tensor], number: int) -> list[str]:
-    return [name for name in source if (m := _NUMBERED.search(name)) and int(m.group(1)) == number]
+    taken = origin if origin in source else name
+    found = _NUMBERED.search(taken)
+    assert found is not None
+    return taken[: found.end()], taken
 
 
 def _shorter(
-    source: dict[str, torch.Tensor], student: nn.Module, origins: dict[str, tuple[int | None, str]]
+    source: dict[str, torch.Tensor], student: nn.Module, origins: dict[str, tuple[str | None, str]]
 ) -> dict[str, int]:
     """The dimension in which a parameter of the teacher's layers is longer than the student's, where one is.
 
@@ -160,8 +161,8 @@ def _shorter(
     """
     found = {}
     for name, value in student.state_dict().items():
-        number, origin = origins[name]
-        if number is not None and source[origin].shape != value.shape:
+        block, origin = origins[name]
+        if block is not None and source[origin].shape != value.shape:
             sizes = zip(source[origin].shape, value.shape, strict=True)
             found[origin] = next(dim for dim, (theirs, ours) in enumerate(sizes) if theirs != ours)
     return found

@@ -110,7 +110,7 @@ def beside(shape: Shape, settings: StudentRecipe, teacher: Any) -> list[Rung]:
 
 
 def settings_for(rung: Rung, settings: StudentRecipe) -> StudentRecipe:
-    """How a rung is trained: one layer has no states in between to match, whatever others match.
+    """How a rung is trained: one layer has no states in between to match, and its own only where that is asked for.
 
     One vector of a text has no tokens to match either.
     """
@@ -118,6 +118,8 @@ def settings_for(rung: Rung, settings: StudentRecipe) -> StudentRecipe:
         return settings
     if not rung.shape.layers:
         return settings.model_copy(update={"wide": True})
+    if settings.hidden_last is True and not rung.shape.static:
+        return settings
     terms = ("hidden", "attention", "relations") if rung.shape.static else ("hidden",)
     stages = settings.stages and [stage.model_copy(update=dict.fromkeys(terms)) for stage in settings.stages]
     return settings.model_copy(update={**dict.fromkeys(terms, 0.0), "stages": stages})
@@ -143,8 +145,19 @@ def check(settings: StudentRecipe, teacher: Any) -> None:
             )
         for rung in found:
             if rung.trains:
-                build.check_convolution(rung.shape, teacher)
-                matching.check(settings_for(rung, settings), rung.shape, teacher)
+                _check(rung, settings, teacher)
+
+
+def _check(rung: Rung, settings: StudentRecipe, teacher: Any) -> None:
+    try:
+        build.check_convolution(rung.shape, teacher)
+        matching.check(settings_for(rung, settings), rung.shape, teacher)
+    except ModelError as error:
+        raise ModelError(
+            f"the student `{rung.name}` of a search: {error.given}",
+            expected=error.expected,
+            cure=f"give `student.rungs` without `{rung.name}`, or leave out what it cannot follow",
+        ) from error
 
 
 def seconds_to_read(network: Network, tokens: Tokens) -> float:

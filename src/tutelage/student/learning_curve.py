@@ -37,10 +37,7 @@ def measure(
     teacher: Network, splits: Sequence[Split], told: Signals, validation: Split, *, seed: int, progress: Progress
 ) -> dict[str, Any]:
     """The curve of the training texts, which come first, and, with more splits, of all: see `LearningCurve`."""
-    sizes = [len(split) for split in splits]
-    ends = np.cumsum([0, *sizes])
-    most = balance.sample(int(ends[-1]), teacher.task.width)
-    groups = [most[(most >= begin) & (most < end)] for begin, end in itertools.pairwise(ends)]
+    groups = _drawn([len(split) for split in splits], teacher.task.width)
     kinds = {TRAINING: groups[:1]} | ({EVERY: groups} if len(groups) > 1 else {})
     class_room = _ClassRoom(teacher, splits, told, validation)
     random, means, points = np.random.default_rng(seed), dict[str, list[Array]](), []
@@ -63,8 +60,22 @@ def measure(
         "points": points,
         "doubled": doubled,
         "beside": beside,
-        "sentence": _sentence(doubled, beside, before=float(last[-2].mean()), more=sum(map(len, groups[1:]))),
+        "sentence": _sentence(
+            doubled,
+            beside,
+            before=float(last[-2].mean()),
+            there=[len(splits[0]), sum(map(len, splits[1:]))],
+            read=[len(groups[0]), sum(map(len, groups[1:]))],
+        ),
     }
+
+
+def _drawn(sizes: Sequence[int], outputs: int) -> list[NDArray[np.int64]]:
+    """Rows of each split that are learned from. The others do not take the training texts' room, nor these theirs."""
+    starts = np.cumsum([0, *sizes])
+    mine = balance.sample(sizes[0], outputs)
+    beside = starts[1] + balance.sample(int(starts[-1] - starts[1]), outputs)
+    return [mine, *(beside[(beside >= begin) & (beside < end)] for begin, end in itertools.pairwise(starts[1:]))]
 
 
 class _ClassRoom:
@@ -93,7 +104,15 @@ def _interval(values: Array) -> dict[str, float]:
     return {"value": mean, "low": mean - _ERRORS * error, "high": mean + _ERRORS * error}
 
 
-def _sentence(doubled: dict[str, float], beside: dict[str, float] | None, *, before: float, more: int) -> str:
+def _sentence(
+    doubled: dict[str, float],
+    beside: dict[str, float] | None,
+    *,
+    before: float,
+    there: Sequence[int],
+    read: Sequence[int],
+) -> str:
+    """In words; `there` and `read` count training texts and those beside them, of which a sample may be read."""
     if doubled["low"] <= 0:
         verdict = "that is not surely a gain, and more such text would hardly help"
     elif doubled["value"] < _WORTH * before:
@@ -101,10 +120,12 @@ def _sentence(doubled: dict[str, float], beside: dict[str, float] | None, *, bef
     else:
         verdict = "more such text would help"
     told = f"Twice as many texts changed the loss by {_change(doubled)}: {verdict}."
+    if sum(read) < sum(there):
+        told += f" ({sum(read):,} of {sum(there):,} texts, evenly drawn: with all of them it would be less.)"
     if beside is None:
         return told
     sure = "" if beside["low"] > 0 or beside["high"] < 0 else ", which is not surely a change"
-    return f"{told} The {more:,} texts beside the training texts changed it by {_change(beside)}{sure}."
+    return f"{told} The {read[1]:,} texts beside the training texts changed it by {_change(beside)}{sure}."
 
 
 def _change(gain: dict[str, float]) -> str:

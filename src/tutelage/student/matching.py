@@ -155,14 +155,14 @@ def matched_layers(
 ) -> list[int]:
     """The teacher's hidden state (0 is the embedding, L the last) behind each of the student's, after layer 1, 2 ...
 
-    - uniform: after student layer i of n comes what the teacher has after layer i * L / n.
+    - uniform: after student layer i of n comes what the teacher has after layer i * L / n, never its embeddings.
     - last: the teacher's last n, in order.
     - a list: as it stands.
 
     Raises `ModelError` when the teacher has no such layers, or the list is not as long as the student is deep.
     """
     if layer_map == "uniform":
-        return [round(number * teacher_layers / student_layers) for number in range(1, student_layers + 1)]
+        return [max(1, round(number * teacher_layers / student_layers)) for number in range(1, student_layers + 1)]
     if layer_map == "last":
         if student_layers > teacher_layers:
             raise ModelError(

@@ -98,6 +98,11 @@ def refuse_unfit(settings: StudentRecipe, task: Task | type[Task]) -> None:
             f"student.weighting: 'wsl' compares how sure teacher and student are of a class, and the head of "
             f"{task.name} gives {task.outputs}; these fit: fixed, uncertainty"
         )
+    if settings.temperature != 1:
+        problems.append(
+            f"student.temperature: {settings.temperature:g} softens probabilities, and the head of {task.name} gives "
+            f"{task.outputs}: it would only weigh the teacher more, by its square; give `alpha` instead"
+        )
     if settings.temperature_schedule != "constant":
         problems.append(
             f"student.temperature_schedule: {settings.temperature_schedule!r} softens probabilities, and the head of "

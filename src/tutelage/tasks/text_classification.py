@@ -173,7 +173,7 @@ class TextClassification(Task):
             Metric("precision", "Precision (macro)", self._macro(0)),
             Metric("recall", "Recall (macro)", self._macro(1)),
             Metric("log_loss", "Log-loss", log_loss, higher_is_better=False, percent=False),
-            Metric("calibration_error", "Calibration error", calibration_error, higher_is_better=False),
+            Metric("calibration_error", "Calibration error", calibration_error, higher_is_better=False, inflated=True),
         )
 
     def _macro(self, which: int) -> Callable[[Array, Array], float]:
