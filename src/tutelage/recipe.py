@@ -18,7 +18,7 @@ from tutelage.recipe_matching import MatchingRecipe, Stage, misfits
 from tutelage.recipe_parts import Count, Name, Part, Portion, Positive, Share, TaskName
 from tutelage.recipe_shape import ShapeRecipe
 from tutelage.recipe_teacher import TeacherRecipe
-from tutelage.recipe_training import TrainingRecipe
+from tutelage.recipe_training import Arithmetic, TrainingRecipe
 from tutelage.recipe_transfer import TransferRecipe
 
 Precision = Literal["fp32", "int8"]
@@ -76,6 +76,11 @@ class StudentRecipe(ShapeRecipe, TransferRecipe, MatchingRecipe, TrainingRecipe)
     )
     epochs: Count = Field(4, description="passes over the transfer set; `stages` have their own")
     learning_rate: Positive = Field(1e-3, description="peak learning rate")
+    precision: Arithmetic = Field(
+        "fp32",
+        description="arithmetic while it learns; bf16 is a little faster where the processor has units for it, and "
+        "auto takes it there for students of 256 and wider: docs/guide/students.md",
+    )
     balance: Literal["auto", "given"] = Field(
         "auto",
         description="auto: a linear model tells which loss, alpha and temperature teach most, or no teacher at all; "

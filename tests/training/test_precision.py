@@ -138,4 +138,4 @@ def test_a_recipe_names_it_for_teacher_and_student() -> None:
             "output": "run",
         }
     )
-    assert (given.teacher.precision, given.student.precision) == ("bf16", "auto")
+    assert (given.teacher.precision, given.student.precision) == ("bf16", "fp32")

@@ -8,6 +8,7 @@ from typing import Any
 
 from tutelage.artifacts import convolution, prefix
 from tutelage.artifacts.averaging import averages, mark
+from tutelage.artifacts.positions import most_tokens
 from tutelage.errors import ModelError
 from tutelage.recipe import StudentRecipe
 
@@ -207,14 +208,14 @@ def narrower(teacher: Any, shape: Shape, *, vocabulary: int, positions: int, pad
     """A BERT configuration of any width, for teachers of any architecture."""
     from transformers import BertConfig
 
-    limit = getattr(teacher, "max_position_embeddings", None)
+    limit = most_tokens(teacher)
     return BertConfig(
         vocab_size=vocabulary,
         hidden_size=shape.width,
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
         intermediate_size=shape.feed_forward,
-        max_position_embeddings=min(int(limit), positions) if limit else positions,
+        max_position_embeddings=min(limit, positions) if limit else positions,
         type_vocab_size=1,
         pad_token_id=pad,
         architectures=["BertForSequenceClassification"],
