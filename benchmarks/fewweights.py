@@ -73,7 +73,9 @@ def one(way: str, corpus: Corpus, epochs: int, seed: int) -> dict[str, Any]:
     """Test score, seconds, and how many weights learned, of the Transformer and of the head."""
     name, _, by = way.partition(", ")
     network, _ = load.load("minilm", corpus.task, Reading(TOKENS), seed=seed)
-    settings = TeacherRecipe(strategy=name, epochs=epochs, batch_size=BATCH, patience=None, fine_tune=True)
+    settings = TeacherRecipe(
+        strategy=name, epochs=epochs, batch_size=BATCH, patience=None, fine_tune=True, precision="fp32"
+    )
     began = time.monotonic()
     learned = (ours if by == "ours" else theirs)(name, network, corpus, settings, seed)
     return {"score": learned.pop("score"), "seconds": time.monotonic() - began, **learned}

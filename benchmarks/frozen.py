@@ -44,7 +44,13 @@ class Case:
 
     def settings(self, model: str) -> TeacherRecipe:
         return TeacherRecipe(
-            model=model, strategy=self.strategy, layers=self.layers, epochs=self.epochs, patience=None, fine_tune=True
+            precision="fp32",
+            model=model,
+            strategy=self.strategy,
+            layers=self.layers,
+            epochs=self.epochs,
+            patience=None,
+            fine_tune=True,
         )
 
     def allowed(self, layers: int, judged: float) -> float:

@@ -76,7 +76,9 @@ def main() -> None:
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         corpus = frozen.sentences(given.rows, Path(name))
-        settings = TeacherRecipe(model=given.model, epochs=given.epochs, patience=None, fine_tune=True)
+        settings = TeacherRecipe(
+            model=given.model, epochs=given.epochs, patience=None, fine_tune=True, precision="fp32"
+        )
         reader, _ = load.load(given.model, corpus.task, Reading(frozen.TOKENS))
         tokens = given.epochs * len(reader.tokenize(corpus["train"].texts()).flat)
         for seed in given.seeds:

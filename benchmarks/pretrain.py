@@ -28,7 +28,7 @@ from tutelage.console import Terminal
 from tutelage.data import vader
 from tutelage.data.prepare import prepare
 from tutelage.encoding import Reading
-from tutelage.evaluate.intervals import Bootstrap
+from tutelage.evaluate.intervals import Bootstrap, Resampled
 from tutelage.progress import Silent
 from tutelage.recipe_teacher import TeacherRecipe
 from tutelage.teacher import fine_tune, load
@@ -155,7 +155,7 @@ def compared(pairs: list[tuple[Tuned, Tuned]], corpus: Corpus, seeds: list[int],
             f"| {rows:,} | {seed} | {sides} | {100 * apart.value:.1f} [{100 * apart.low:.1f}, {100 * apart.high:.1f}] |"
         )
     samples = np.mean([one.samples - other.samples for one, other in scores], axis=0)
-    mean = bootstrap.interval(float(np.mean(differences)) / 100, samples)
+    mean = bootstrap.interval(Resampled(float(np.mean(differences)) / 100, samples))
     spread = f"seeds {ledger.spread(differences)}"
     return lines, f"{100 * mean.value:.1f} points [{100 * mean.low:.1f}, {100 * mean.high:.1f}]; {spread}"
 

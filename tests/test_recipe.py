@@ -394,7 +394,6 @@ def test_every_key_is_described(name: str, field: Any) -> None:
         ({"attention_loss": "maps"}, "attention_loss would do nothing without `attention`"),
         ({"keep_confidence": 0.9}, "keep_confidence would do nothing without a goal"),
         ({"alpha": 0, "alpha_schedule": "linear"}, "`alpha_schedule` lets alpha fall to 0, and it begins there"),
-        ({"layers": 1, "weighting": "uncertainty"}, "weighs terms against each other, and there is one"),
     ],
 )
 def test_a_key_without_what_it_belongs_to_is_refused(student: dict[str, object], said: str) -> None:

@@ -77,8 +77,8 @@ class Climb:
         made = self._made.get(taken.name) or self._make(
             next(one for one in self._candidates() if one.name == taken.name)
         )
-        if made.learned.kept.get("given_up"):
-            # Whoever is delivered is as good as it can be, and as long trained as its control and its other seeds.
+        if made.learned.kept.get("given_up") and not search.reached:
+            # It is delivered for want of a better one: then as good as it can be, and as long trained as its control.
             self.workshop.progress.say(
                 f"{taken.name}: given up before, and now trained to its end, for it is delivered"
             )
@@ -208,7 +208,7 @@ class Climb:
         kept = folder.done("search plan", fingerprint)
         if kept is None:
             started = time.monotonic()
-            timed = outlay.timed(self.workshop, rungs.values(), self._followed, batch=self.settings.batch_size)
+            timed = outlay.timed(self.workshop, rungs.values(), self._followed, self.settings)
             costs = {step.rung.name: [step.cost, step.learning] for step in timed}
             allowed = outlay.allowed(self.workshop, self.settings.search_time)
             score = supervised.score(self.workshop.teacher, self.workshop.corpus["validation"])

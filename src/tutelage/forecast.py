@@ -187,7 +187,7 @@ def told(
     spans = {name: (value, value) for name, value in seconds.items() if value}
     search = []
     if recipe.student.searches:
-        untrained = 3 * read * teacher.reading
+        untrained = 3 * read * teacher.recording
         allowed = settings.search_time * max(seconds["teacher"], untrained)
         unread = rows.get("unlabelled", 0)
         share = 1.0 if rungs is None else rungs.share(allowed, rows["train"], unread)

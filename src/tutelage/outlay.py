@@ -41,7 +41,9 @@ def fits(workshop: Workshop, settings: StudentRecipe, rung: Rung) -> bool:
     return settings.max_mb is None or workshop.beginning.least_bytes(rung.shape) <= 1e6 * settings.max_mb
 
 
-def timed(workshop: Workshop, rungs: Collection[Rung], followed: Callable[[Rung], Plan], *, batch: int) -> list[Step]:
+def timed(
+    workshop: Workshop, rungs: Collection[Rung], followed: Callable[[Rung], Plan], settings: StudentRecipe
+) -> list[Step]:
     """The rungs by what they cost, measured untrained; `followed` says which of the teacher's layers each follows."""
     texts, found = judging(workshop.corpus).texts()[:_ROWS], []
     with workshop.progress.bar("Timing the shapes of the ladder", len(rungs)) as bar:
@@ -50,7 +52,8 @@ def timed(workshop: Workshop, rungs: Collection[Rung], followed: Callable[[Rung]
             tokens = student.tokenize(texts)
             cost = learning = ladder.seconds_to_read(student, tokens)
             if rung.trains:
-                learning = ladder.seconds_to_learn(student, tokens, batch=batch, every=followed(rung).everywhere)
+                every = followed(rung).everywhere
+                learning = ladder.seconds_to_learn(student, tokens, settings, every=every)
             found.append(Step(rung, cost, learning))
             bar.advance()
     return sorted(found, key=lambda step: step.cost)

@@ -170,7 +170,7 @@ def lesson(settings: StudentRecipe) -> StudentRecipe:
     `augment`, `curriculum`), stands between teacher and student (`assistant`), or makes it small (`embeddings`).
     """
     default, parts = type(settings).model_fields, stages.of(settings.training())
-    weighed = (*StudentRecipe.TERMS, "alpha")
-    weights: dict[str, Any] = {key: max(getattr(part, key) for part in parts) for key in weighed}
+    weights: dict[str, Any] = {term: max(getattr(part, term) for part in parts) for term in StudentRecipe.TERMS}
+    weights["alpha"] = max(part.alpha for part in parts if part.prediction)
     plain = {key: default[key].default for key in _LEFT_OUT}
     return parts[-1].model_copy(update={**weights, **plain, "epochs": 1, "balance": "given"})

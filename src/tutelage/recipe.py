@@ -18,7 +18,7 @@ from tutelage.recipe_matching import MatchingRecipe, Stage, misfits
 from tutelage.recipe_parts import Count, Name, Part, Portion, Positive, Share, TaskName
 from tutelage.recipe_shape import ShapeRecipe
 from tutelage.recipe_teacher import TeacherRecipe
-from tutelage.recipe_training import Arithmetic, TrainingRecipe
+from tutelage.recipe_training import TrainingRecipe
 from tutelage.recipe_transfer import TransferRecipe
 
 Precision = Literal["fp32", "int8"]
@@ -76,11 +76,6 @@ class StudentRecipe(ShapeRecipe, TransferRecipe, MatchingRecipe, TrainingRecipe)
     )
     epochs: Count = Field(4, description="passes over the transfer set; `stages` have their own")
     learning_rate: Positive = Field(1e-3, description="peak learning rate")
-    precision: Arithmetic = Field(
-        "fp32",
-        description="arithmetic while it learns; bf16 is a little faster where the processor has units for it, and "
-        "auto takes it there for students of 256 and wider: docs/guide/students.md",
-    )
     balance: Literal["auto", "given"] = Field(
         "auto",
         description="auto: a linear model tells which loss, alpha and temperature teach most, or no teacher at all; "
@@ -167,9 +162,7 @@ class StudentRecipe(ShapeRecipe, TransferRecipe, MatchingRecipe, TrainingRecipe)
         """What would weigh nothing, or against nothing, in sentences."""
         if self.weighting != "fixed":
             teaches, labels = self.weighs_teacher, min(self._alphas) < 1 or self.alpha_schedule != "constant"
-            # A single layer's own states are matched only where it is asked for.
-            states = self.layers != 1 or self.hidden_last is True or self.hidden_embeddings
-            layers = [self.weighs("hidden") and states, self.weighs("attention"), self.weighs("relations")]
+            layers = [self.weighs("hidden"), self.weighs("attention"), self.weighs("relations")]
             if self.weighting == "wsl" and not teaches:
                 yield "`weighting: wsl` weighs the teacher's term, and with `alpha: 0` there is none: raise it"
             if self.weighting == "uncertainty" and sum([teaches, labels, *layers]) < 2:
@@ -194,7 +187,11 @@ class StudentRecipe(ShapeRecipe, TransferRecipe, MatchingRecipe, TrainingRecipe)
 
     @property
     def _alphas(self) -> list[float]:
-        return [self.alpha if stage.alpha is None else stage.alpha for stage in self.stages or [Stage(epochs=1)]]
+        """Of the stages in which the head learns."""
+        learning = [
+            stage for stage in self.stages or [Stage(epochs=1)] if (stage.prediction or stage.prediction is None)
+        ]
+        return [self.alpha if stage.alpha is None else stage.alpha for stage in learning] or [0.0]
 
     def identity(self) -> dict[str, Any]:
         """What a student is known by. What is left out here does not count, so that older artifacts stay valid."""

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from tutelage.recipe_augment import TeacherAugmentRecipe
 from tutelage.recipe_parts import Count, Name, Part, Positive, Share, Sources, TaskName
-from tutelage.recipe_training import LabelRecipe
+from tutelage.recipe_training import Arithmetic, LabelRecipe
 
 StrategyName = Literal[
     "full",
@@ -151,6 +151,11 @@ class TeacherRecipe(LabelRecipe):
     epochs: Count = Field(2, description="passes over the training data")
     learning_rate: Positive = Field(
         1e-4, description="peak learning rate; left out, the strategy's own (this one: full and last-n)"
+    )
+    precision: Arithmetic = Field(
+        "auto",
+        description="arithmetic while it learns and is recorded; bf16 is faster where the processor has units for it, "
+        "and auto takes it there for models of 256 and wider: docs/guide/students.md",
     )
 
     augment: TeacherAugmentRecipe | None = Field(

@@ -41,9 +41,9 @@ class TrainingRecipe(Part):
         0.0, description="share of the steps, the last ones, whose weights are averaged, judged and kept; 0: off"
     )
     precision: Arithmetic = Field(
-        "auto",
-        description="arithmetic while it learns (and, of a teacher, is recorded); bf16 is faster where the processor "
-        "has units for it, and auto takes it there for models of 256 and wider: docs/guide/students.md",
+        "fp32",
+        description="arithmetic while it learns; bf16 is faster where the processor has units for it, and auto takes "
+        "it there for models of 256 and wider: docs/guide/students.md",
     )
     on_nan: Literal["stop", "skip"] = Field("stop", description="what to do with a loss that is not finite")
     checkpoint_minutes: Positive = Field(5.0, description="time between checkpoints inside an epoch")

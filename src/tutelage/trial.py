@@ -82,15 +82,20 @@ class Surely:
         """So many at least, that some lie in that tail."""
         return math.ceil(_IN_TAIL / self.tail)
 
-    def low(self, one: Resampled, other: Resampled) -> float:
-        """How much of `other` is kept by `one` at least; nothing where that is nowhere defined."""
+    def low(self, one: Resampled, other: Resampled, *, itself: bool = False) -> float:
+        """How much of `other` is kept by `one` at least; nothing where that is nowhere defined.
+
+        `itself`: one is the other, written otherwise; what it answers alike it does not answer alike by chance.
+        """
         samples = ratio(one, other).samples
         finite = samples[np.isfinite(samples)]
         if not len(finite):
             return 0.0
         low = float(np.quantile(finite, self.tail))
-        # Right on the same rows, however few: no resample says less than 1, and that is not to be sure.
-        return 1.0 - unseen(self.rows, self.tail) / other.value if low == finite.max() == 1.0 else low
+        if low == finite.min() == 1.0 and not itself:
+            # No row was lost, of however few: no resample says less than 1, and that is not to be sure.
+            return 1.0 - unseen(self.rows, self.tail) / other.value
+        return low
 
 
 class Judge:
@@ -118,7 +123,10 @@ class Judge:
         workshop, texts = self.workshop, self.texts
         bundle = workshop.pack(made.network, made.graph_file, place, made.graph.precision)
         said = self._resampled(bundle.predictions(texts))
-        kept, surely = self._bootstrap.ratio(said, self._teacher), self._sure.low(said, self._teacher)
+        kept, surely = (
+            self._bootstrap.ratio(said, self._teacher),
+            self._sure.low(said, self._teacher, itself=not made.learned.trained),
+        )
         contender = Contender(name, "onnxruntime", speed.packed(bundle))
         some = speed.spread(texts, workshop.recipe.evaluate.speed_rows)
         timed = speed.measure([contender], some, progress=workshop.progress)

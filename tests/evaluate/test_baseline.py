@@ -12,6 +12,7 @@ import pytest
 import tiny_models
 from splits import split
 from tutelage.artifacts.corpus import Corpus
+from tutelage.evaluate import baseline
 from tutelage.evaluate.baseline import Baseline
 from tutelage.tasks import Task, TextClassification, TextRegression
 
@@ -147,3 +148,12 @@ def test_its_cost_is_counted() -> None:
     assert baseline.parameters == grams + 1  # one weight a feature and the intercept
     assert baseline.size > 8 * grams
     assert baseline.describe() == f"LogisticRegression, {grams:,} n-grams"
+
+
+def test_many_classes_leave_the_most_frequent_n_grams(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["a fine film", "a fine day", "a fine rare word", "a fine thing"]
+    monkeypatch.setattr(baseline, "_MOST_WEIGHTS", 30)
+    features, rows = baseline._features(texts, 10)
+    assert set(features.vocabulary_) == {"a", "fine", "a fine"}
+    assert rows.shape == (4, 3)
+    assert len(baseline._features(texts, 1)[0].vocabulary_) > 3

@@ -29,7 +29,7 @@ def answers(rows: int, accuracy: float, seed: int) -> tuple[Rows, Rows]:
 def interval(predictions: Rows, targets: Rows, **settings: float) -> Interval:
     drawn = bootstrap(len(targets), **settings)  # type: ignore[arg-type]
     scores = drawn.scores(ACCURACY, predictions, targets)["accuracy"]
-    return drawn.interval(scores.value, scores.samples)
+    return drawn.interval(scores)
 
 
 @pytest.mark.parametrize(("confidence", "least", "most"), [(0.95, 0.90, 0.99), (0.8, 0.72, 0.88)])
@@ -48,7 +48,7 @@ def test_an_error_of_calibration_lies_in_its_interval() -> None:
     drawn = bootstrap(200)
     found = drawn.scores((metric,), predictions, targets)[metric.name]
     assert found.value == pytest.approx(0.0, abs=1e-12)
-    bounds = drawn.interval(found.value, found.samples)
+    bounds = drawn.interval(found)
     assert 0.0 <= bounds.low <= found.value + 1e-12
     assert 0.0 < bounds.high < 0.08
 
@@ -74,7 +74,7 @@ def test_the_paired_difference_holds_the_truth_as_often_as_it_says() -> None:
         one, other = (drawn.scores(ACCURACY, side, targets)["accuracy"] for side in (predictions, worse))
         found = drawn.difference(one, other)
         held += found.low <= truth <= found.high
-        alone = drawn.interval(one.value, one.samples)
+        alone = drawn.interval(one)
         widths.append((found.high - found.low) / (alone.high - alone.low))
     assert 0.88 <= held / 200 <= 0.99
     assert np.mean(widths) < 0.7
@@ -184,5 +184,5 @@ def test_a_ratio_to_nothing_leaves_undefined_resamples_out() -> None:
     # To be as wrong as a teacher that ranks the wrong way round is not to keep anything.
     wrong = Resampled(-0.6, np.full(100, -0.6))
     assert drawn.ratio(Resampled(-0.7, np.full(100, -0.7)), wrong) == Interval(0.0, 0.0, 0.0)
-    undefined = drawn.interval(0.3, np.full(100, np.nan))
+    undefined = drawn.interval(Resampled(0.3, np.full(100, np.nan)))
     assert undefined == Interval(0.3, 0.3, 0.3)

@@ -39,14 +39,14 @@ def test_an_interval_over_rows_alone_would_not() -> None:
     held = 0
     for trial in range(200):
         first = trainings(3, 0.5, trial)[0]
-        alone = bootstrap().interval(first.value, first.samples)
+        alone = bootstrap().interval(first)
         held += alone.low <= 0 <= alone.high
     assert held / 200 < 0.6
 
 
 def test_seeds_that_agree_leave_the_interval_of_the_rows() -> None:
     one = trainings(1, 0.0, 3)[0]
-    mean, alone = bootstrap().mean([one] * 4), bootstrap().interval(one.value, one.samples)
+    mean, alone = bootstrap().mean([one] * 4), bootstrap().interval(one)
     assert mean.value == pytest.approx(alone.value)
     assert mean.high - mean.low == pytest.approx(alone.high - alone.low, rel=0.2)
     exact = Resampled(0.5, np.full(RESAMPLES, 0.5))

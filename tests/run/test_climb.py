@@ -87,6 +87,13 @@ def test_a_student_that_errs_on_the_same_few_rows_is_not_sure_to_keep_everything
     low = Surely(0.8, 4, 20).low(both, both)
     assert low == pytest.approx(1 - (1 - 0.05 ** (1 / 20)) / 0.9)
     assert low < 0.97
+    # Nor is one that is right on one row more.
+    one_more = np.tile([1.0, 0.0], (20, 1))
+    one_more[-1] = [0.0, 1.0]
+    better = bootstrap.scores((metric,), one_more, targets)[metric.name]
+    assert Surely(0.8, 4, 20).low(better, both) == pytest.approx(low)
+    # The teacher's own layers answer as it does, whatever the rows.
+    assert Surely(0.8, 4, 20).low(both, both, itself=True) == 1.0
 
 
 def test_of_students_that_keep_no_more_than_was_asked_for_hardly_any_search_is_sure() -> None:

@@ -62,8 +62,12 @@ def test_a_run_with_further_data(reviews: Path, bert: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(("pieces", "warned"), [(3, True), (2, False)])
 def test_a_vocabulary_that_does_not_suit_other_data_is_told(pieces: int, warned: bool) -> None:
     def reads(many: int) -> Any:
-        lengths = SimpleNamespace(lengths=np.array([many] * 10))
-        return SimpleNamespace(tokenize=lambda texts: lengths, reading=SimpleNamespace(max_tokens=64))
+        """So many tokens for two characters; 64 at most are read of a text."""
+
+        def tokenize(texts: list[str]) -> Any:
+            return SimpleNamespace(lengths=np.array([min(64, many * len(text) // 2) for text in texts]))
+
+        return SimpleNamespace(tokenize=tokenize, reading=SimpleNamespace(max_tokens=64))
 
     cast = SimpleNamespace(
         workshop=SimpleNamespace(teacher=reads(2)),
@@ -83,7 +87,7 @@ class Rows:
         return 10
 
     def texts(self, rows: np.ndarray) -> list[str]:
-        return ["x"] * len(rows)
+        return ["x" * 400] * len(rows)
 
 
 def test_check_counts_what_is_drawn(reviews: Path, bert: Path, tmp_path: Path) -> None:

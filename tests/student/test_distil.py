@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -133,9 +134,23 @@ def test_rows_without_a_label_have_no_label_term(recorded: tuple[Network, Signal
     )
 
 
+def texts_of(network: Network, labelled: int, *, unlabelled: int) -> tuple[Any, ...]:
+    """A transfer set of nothing but texts and labels."""
+    count = labelled + unlabelled
+    targets = np.array([0.0] * labelled + [np.nan] * unlabelled)
+    keys = split(TEXTS[:count]).keys
+    return network.tokenize(TEXTS[:count]), targets, "", keys, np.arange(count), np.zeros(count, dtype=bool)
+
+
 def test_of_labels_alone_texts_without_a_label_change_nothing(bert: Path, tmp_path: Path) -> None:
     network = teacher(bert)
     wanted, found = Recording(network.task.width), {}
+    # With R-Drop every text teaches that two passes must agree.
+    plan, settings = Plan(), StudentRecipe(alpha=0.0, hidden=0.0, dropout=0.1, r_drop=1.0)
+    both = distil.Transfer(*texts_of(network, 40, unlabelled=20))
+    for given, count in ((settings, 60), (settings.model_copy(update={"r_drop": 0.0}), 40)):
+        drawn = distil._batches(network, both, None, given, plan, 0)(0)  # type: ignore[arg-type]
+        assert sorted(np.concatenate(drawn)) == [*range(count)]
     labelled, others = split(TEXTS[:40], CLASSES[:40]), split(TEXTS[40:80], [None] * 40)
     for name, rows in {"few": [labelled], "all": [labelled, others]}.items():
         student = student_of(network, Shape(2, 16, 4, 32))

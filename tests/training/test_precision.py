@@ -129,6 +129,12 @@ def test_training_takes_it_and_leaves_plain_weights(bert: Path, tmp_path: Path) 
     assert histories["bf16"][-1]["loss"] == pytest.approx(histories["fp32"][-1]["loss"], rel=0.05)
 
 
+def test_teachers_take_it_by_default_and_nobody_else() -> None:
+    given = recipe.load({"task": "text-classification", "data": {"train": "train.csv"}, "output": "run"})
+    assert (given.teacher.precision, given.student.precision) == ("auto", "fp32")
+    assert TrainingRecipe().precision == "fp32"
+
+
 def test_a_recipe_names_it_for_teacher_and_student() -> None:
     given = recipe.load(
         {

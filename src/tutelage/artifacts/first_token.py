@@ -21,7 +21,7 @@ from torch.nn.utils import parametrize
 
 from tutelage.artifacts import prefix
 
-_PARTS = ("attention", "intermediate", "output")
+_PARTS, _OTHERS = ("attention", "intermediate", "output"), ("bottleneck", "ffn")
 
 
 @contextmanager
@@ -53,7 +53,9 @@ def _is_bert_layer(module: nn.Module) -> bool:
         return False
     attention: Any = module.attention
     inner = getattr(attention, "self", None)
-    return hasattr(attention, "output") and all(hasattr(inner, name) for name in ("query", "key", "value"))
+    alike = hasattr(attention, "output") and all(hasattr(inner, name) for name in ("query", "key", "value"))
+    # What has more to it computes something else: MobileBERT's bottlenecks, Longformer's second queries.
+    return alike and not any(hasattr(module, name) for name in _OTHERS) and not hasattr(inner, "query_global")
 
 
 def _forward(layer: Any, hidden: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:

@@ -34,6 +34,8 @@ class Resampled:
 
     value: float
     samples: NDArray[np.float64]
+    share: bool = False
+    """It is the share of the rows that are right."""
 
 
 def ratio(one: Resampled, other: Resampled) -> Resampled:
@@ -76,26 +78,31 @@ class Bootstrap:
             value = metric.compute(predictions, targets)
             # As much as resampling adds is taken off again; else the interval could lie above the figure.
             more = samples[place].mean() - value if metric.inflated else 0.0
-            found[metric.name] = Resampled(value, np.maximum(samples[place] - more, 0.0) if more else samples[place])
+            shifted = np.maximum(samples[place] - more, 0.0) if more else samples[place]
+            found[metric.name] = Resampled(value, shifted, metric.share)
         return found
 
-    def interval(self, value: float, samples: NDArray[np.float64]) -> Interval:
-        """A figure with the percentiles of its resamples; resamples where it is undefined are left out."""
-        finite = samples[np.isfinite(samples)]
+    def interval(self, figure: Resampled) -> Interval:
+        """A figure with the percentiles of its resamples; resamples where it is undefined are left out.
+
+        Where all of N rows are right, every resample says 1, however few there are: the lower end is then the exact one
+        of N successes in N (Clopper and Pearson 1934).
+        """
+        value, finite = figure.value, figure.samples[np.isfinite(figure.samples)]
         if not len(finite):
             return Interval(value, value, value)
         low, high = np.quantile(finite, self._tails)
+        if figure.share and value == 1.0:
+            low = 1.0 - unseen(self._count, self._tails[0])
         return Interval(value, float(low), float(high))
 
     def ratio(self, one: Resampled, other: Resampled) -> Interval:
         """How much of `other` is kept by `one`."""
-        found = ratio(one, other)
-        return self.interval(found.value, found.samples)
+        return self.interval(ratio(one, other))
 
     def difference(self, one: Resampled, other: Resampled) -> Interval:
         """How much `one` is above `other`."""
-        found = difference(one, other)
-        return self.interval(found.value, found.samples)
+        return self.interval(difference(one, other))
 
     def mean(self, trained: Sequence[Resampled]) -> Interval:
         """The mean of one figure over S >= 2 trainings from different seeds, which stand for all seeds and all rows.
@@ -122,14 +129,5 @@ class Bootstrap:
         return Interval(value, value - reach, value + reach)
 
     def intervals(self, scores: Mapping[str, Resampled]) -> dict[str, dict[str, float]]:
-        """All of one model, as in measurements.json.
-
-        Where all of N rows are right, every resample says 1, however few there are: the lower end is then the exact one
-        of N successes in N (Clopper and Pearson 1934).
-        """
-        found = {name: self.interval(score.value, score.samples) for name, score in scores.items()}
-        least = 1.0 - unseen(self._count, self._tails[0])
-        return {
-            name: (Interval(1.0, least, 1.0) if one == Interval(1.0, 1.0, 1.0) else one).as_dict()
-            for name, one in found.items()
-        }
+        """All of one model, as in measurements.json."""
+        return {name: self.interval(score).as_dict() for name, score in scores.items()}

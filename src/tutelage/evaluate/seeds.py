@@ -55,4 +55,4 @@ def score(task: Task, trained: Sequence[Trained], teacher: Array, targets: Array
 
 
 def _told(bootstrap: Bootstrap, figure: Resampled) -> Interval:
-    return Interval(**bootstrap.interval(figure.value, figure.samples).as_dict())
+    return Interval(**bootstrap.interval(figure).as_dict())

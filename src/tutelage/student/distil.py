@@ -176,7 +176,7 @@ def _batches(  # noqa: PLR0917 - called once
         labelled = np.flatnonzero(~np.isnan(transfer.targets))
         # Of labels alone, texts without one teach nothing: they would only make batches of nothing, and steps by
         # what the optimizer remembers. They stand behind the others.
-        alone = settings.alpha == 0 and not plan and 0 < len(labelled) == 1 + int(labelled[-1])
+        alone = settings.alpha == 0 and not plan and not settings.r_drop and 0 < len(labelled) == 1 + int(labelled[-1])
         tokens = transfer.tokens.take(labelled) if alone and len(labelled) < len(transfer) else transfer.tokens
         mixture = transfer.mixture and transfer.mixture.first(len(tokens))
         return supervised.batches(tokens, settings, seed, mixture)

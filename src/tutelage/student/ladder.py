@@ -118,7 +118,8 @@ def settings_for(rung: Rung, settings: StudentRecipe) -> StudentRecipe:
         return settings
     if not rung.shape.layers:
         return settings.model_copy(update={"wide": True})
-    if settings.hidden_last is True and not rung.shape.static:
+    changed = rung.shape.static or (rung.shape.kernel and settings.hidden_embeddings)
+    if settings.hidden_last is True and not changed:
         return settings
     terms = ("hidden", "attention", "relations") if rung.shape.static else ("hidden",)
     stages = settings.stages and [stage.model_copy(update=dict.fromkeys(terms)) for stage in settings.stages]
@@ -156,7 +157,7 @@ def _check(rung: Rung, settings: StudentRecipe, teacher: Any) -> None:
         raise ModelError(
             f"the student `{rung.name}` of a search: {error.given}",
             expected=error.expected,
-            cure=f"give `student.rungs` without `{rung.name}`, or leave out what it cannot follow",
+            cure=f"{error.cure}; or give `student.rungs` without `{rung.name}`",
         ) from error
 
 
@@ -175,13 +176,14 @@ def seconds_to_read(network: Network, tokens: Tokens) -> float:
     return min(found)
 
 
-def seconds_to_learn(network: Network, tokens: Tokens, *, batch: int, every: bool = False) -> float:
+def seconds_to_learn(network: Network, tokens: Tokens, settings: StudentRecipe, *, every: bool = False) -> float:
     """Seconds of a step of training for each text of a batch; the network is of no use afterwards.
 
     Texts of a batch are of about one length, as in training. What is taught does not matter; with `every`, all
     positions of the last layer are computed, as in a training that follows it.
     """
     rows = np.argsort(tokens.lengths, kind="stable")
+    batch = settings.batch_size
     parts = [rows[begin : begin + batch] for begin in range(0, len(rows), batch)]
     model = network.model.train()
     weights = [weight for weight in model.parameters() if weight.requires_grad]
@@ -189,7 +191,8 @@ def seconds_to_learn(network: Network, tokens: Tokens, *, batch: int, every: boo
     started = 0.0
     with only_first_token(model, wanted=not every):
         for part in [parts[-1], *parts]:  # the first of all is a warm-up
-            outputs, _ = forward(model, network.collate(tokens, part), layers=(1,) if every else ())
+            with precision(settings.precision, model):
+                outputs, _ = forward(model, network.collate(tokens, part), layers=(1,) if every else ())
             torch.autograd.backward(outputs.square().mean())
             optimizer.step()
             optimizer.zero_grad()
@@ -203,6 +206,5 @@ def seconds_a_text(network: Network, texts: Sequence[str], settings: StudentReci
     With `every` as in `seconds_to_learn`; the network is of no use afterwards.
     """
     some = network.tokenize(texts[:: max(len(texts) // _TIMED, 1)])
-    with precision(settings.precision, network.model):
-        step = seconds_to_learn(network, some, batch=settings.batch_size, every=every)
+    step = seconds_to_learn(network, some, settings, every=every)
     return regular.cost(settings) * step * stages.together(settings).epochs

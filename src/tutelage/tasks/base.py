@@ -35,6 +35,8 @@ class Metric:
     compute: Callable[[Array, Array], float]
     higher_is_better: bool = True
     percent: bool = True
+    share: bool = False
+    """The share of the rows that are right."""
     inflated: bool = False
     """A sum of sizes of differences: resampling rows adds to it, since what is noise in them does not cancel out."""
 

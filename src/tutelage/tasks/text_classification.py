@@ -168,7 +168,7 @@ class TextClassification(Task):
     @property
     def metrics(self) -> tuple[Metric, ...]:
         return (
-            Metric("accuracy", "Accuracy", accuracy),
+            Metric("accuracy", "Accuracy", accuracy, share=True),
             Metric("f1", "F1 (macro)", self._macro(2)),
             Metric("precision", "Precision (macro)", self._macro(0)),
             Metric("recall", "Recall (macro)", self._macro(1)),

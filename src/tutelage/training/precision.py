@@ -2,7 +2,7 @@
 
 With `bf16` a model is computed under torch's autocast to bfloat16 (8 bits of precision): matrix products, attention and
 what lies between them. Weights, gradients, losses and optimizer stay fp32. Where the processor multiplies bfloat16 in
-hardware (Intel AMX, AVX512-BF16) wide models are two to three times faster; elsewhere they would be slower, and fp32 is
+hardware (Intel AMX, AVX512-BF16) wide models are up to three times faster; elsewhere they would be slower, and fp32 is
 taken. `auto` takes it for models that are wide enough to gain.
 """
 
@@ -16,8 +16,8 @@ from torch import nn
 
 from tutelage.recipe_training import Arithmetic
 
-# Of hidden states. A student of 128 gains on one of the two processors that were tried and loses on the other; from
-# 384 on both gain (docs/decisions/0023).
+# Of hidden states. A student of 128 loses on both processors that were tried, for its weights are cast in every step;
+# models of 384 gain (docs/decisions/0023).
 WIDE = 256
 # Their code fills masks with the least number of fp32, which bfloat16 does not hold (transformers 5.23).
 _OVERFLOWS = ("deberta",)
