@@ -10,7 +10,7 @@ demo: $(READY)
 	$(BIN)/tutelage demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # What CI and pre-commit run besides the tests.
 check: lint types
