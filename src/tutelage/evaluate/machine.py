@@ -8,6 +8,11 @@ import platform
 from pathlib import Path
 from typing import Any
 
+# For whole numbers or, without any, at all; and for half precision. The best first.
+_INSTRUCTIONS = (
+    ("amx_int8", "avx512_vnni", "avx_vnni", "avx512f", "avx2"),
+    ("amx_bf16", "avx512_bf16"),
+)
 _LIBRARIES = ("torch", "transformers", "onnxruntime", "tokenizers", "numpy", "scikit-learn")
 
 
@@ -27,7 +32,7 @@ def describe(*, threads: int) -> dict[str, Any]:
 
 
 def _cpu() -> str:
-    """The processor's name and the widest vector instructions it has, which decide what int8 is worth."""
+    """The processor's name and the widest instructions it has, which decide what int8 and bfloat16 are worth."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
@@ -35,6 +40,7 @@ def _cpu() -> str:
     lines = dict(line.split("\t", 1) for line in text.split("\n\n")[0].splitlines() if "\t" in line)
     fields = {key.strip(): value.strip(": \t") for key, value in lines.items()}
     flags = fields.get("flags", "").split()
-    wide = next((name for name in ("amx_int8", "avx512_vnni", "avx_vnni", "avx512f", "avx2") if name in flags), "")
+    found = [next((name for name in names if name in flags), "") for names in _INSTRUCTIONS]
+    wide = ", ".join(name for name in found if name)
     name = fields.get("model name", platform.processor() or "unknown")
     return f"{name} ({wide})" if wide else name
