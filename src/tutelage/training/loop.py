@@ -87,8 +87,8 @@ def train(
             expected="dropout above the first weights that learn",
             cure="leave `r_drop` out, or let more of the model learn",
         )
-    # A training ends with a collection of garbage. It need not go through all that libraries hold, a quarter of a second
-    # each time, which is a twentieth of a small student's training.
+    # A training ends with a collection of garbage. It need not go through all that libraries hold: a quarter of a
+    # second each time, which is a twentieth of a small student's training.
     gc.freeze()
     try:
         return _Training(model, work, settings, seed, folder, progress).run()
