@@ -187,7 +187,7 @@ def table(records: list[dict[str, Any]]) -> list[str]:
         )
     return [
         f"Accuracy in % on {TEST} test rows (one standard error: about 1 point) of students without a wide part. The",
-        "best cell of seven is always lucky, so regret is counted crosswise: the best on one half of the test rows,",
+        "best cell of eight is always lucky, so regret is counted crosswise: the best on one half of the test rows,",
         "judged on the other half. The last two cases of a seed have teachers that saw 200 rows. 'Time' is that of",
         "choosing, next to one training.",
         "",
