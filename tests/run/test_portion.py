@@ -95,7 +95,7 @@ def test_where_nothing_is_sure_nothing_is_to_spare(given: dict[str, Any], monkey
     pipeline.run(given)
     assert spared == ["one", "one, all texts"]
     spared.clear()
-    monkeypatch.setattr(Surely, "low", lambda *_: 0.0)
+    monkeypatch.setattr(Surely, "low", lambda *_, **__: 0.0)
     goal = {**given["student"], "search_time": 1.50001}
     run = pipeline.run({**given, "student": goal}, resume=True)
     search = run.measurements.search
