@@ -76,7 +76,8 @@ def test_of_a_class_without_a_test_row_nothing_is_told(classification):
     absent = panel["data"]["labels"][17]
     line = next(line for line in card(made(value)).splitlines() if "Weakest classes" in line)
     assert absent not in line
-    assert panels._per_class(panel["data"])[absent]["f1"] == panels._per_class(panel["data"])[absent]["recall"] == "–"
+    shown = panels._per_class(panel["data"])[absent]
+    assert shown["f1"] == shown["recall"] == number.NONE
 
 
 def test_a_student_is_compared_as_the_bundle_that_is_deployed(classification):

@@ -16,7 +16,6 @@ from tutelage.report.comparison import title_of
 
 MOST_CLASSES = 30  # a larger confusion matrix is unreadable: its most frequent classes are shown
 _DENSE = 7  # from so many classes on, cells are small and labels are turned
-_UNKNOWN = "–"
 _RAW = 2_000  # characters of a panel that this version cannot draw
 
 
@@ -126,8 +125,8 @@ def _per_class(data: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         str(label): {
             # Without a test row nothing was there to be found.
             "precision": number.percent(precision),
-            "recall": number.percent(recall) if support else _UNKNOWN,
-            "f1": number.percent(f1) if support else _UNKNOWN,
+            "recall": number.percent(recall) if support else number.NONE,
+            "f1": number.percent(f1) if support else number.NONE,
             "share": f"{f1:.3f}",
             "support": number.count(support),
         }
