@@ -81,17 +81,17 @@ def one(domain: str, student: str, weak: int, *, seed: int, rows: int, terminal:
         plan = workshop.plan(settings, shape)
         told = workshop.signals(workshop.recording([plan]))
         transfer = distil.transfer_set(workshop.beginning.student(shape), workshop.splits, told)
+        pupil = workshop.beginning.student(shape)
         began = time.monotonic()
-        screened = balance.screen(
-            workshop.beginning.student(shape), transfer, told, corpus["validation"], settings, progress=Silent()
-        )
+        screened = balance.screen(pupil, transfer, told, corpus["validation"], settings, progress=Silent())
+        choosing = time.monotonic() - began
         record: dict[str, Any] = {
             "domain": domain,
             "student": student,
             "seed": seed,
             "teacher_rows": weak,
             "teacher": float(np.mean(right(workshop.teacher, corpus["test"]))),
-            "screen_s": time.monotonic() - began,
+            "screen_s": choosing,
             "ways": {},
         }
         for way in (*(way for group in balance.ways(corpus.task) for way in group), *MORE):
