@@ -146,6 +146,25 @@ def test_a_kind_of_panel_that_is_unknown_or_broken_is_shown_raw(classification):
     assert "{&#34;a&#34;: 1}" in page.html(made(value))
 
 
+def test_a_confusion_matrix_has_a_card_as_broad_as_its_labels_need():
+    def breadth(*labels: str) -> float:
+        counts = [[1] * len(labels) for _ in labels]
+        return panels.view("confusion", {"labels": labels, "counts": counts})[1].breadth
+
+    # Teacher, student, control and baseline stand side by side: the page is 63 rem broad, with three gaps of one.
+    assert 4 * breadth("negative", "positive") + 3 < 63
+    assert breadth("no", "yes") < breadth("negative", "positive") < breadth("very negative", "positive")
+    assert breadth("坏的评论", "好的评论") > breadth("hues", "blue")
+    assert breadth("a", "b", "c") > breadth("a", "b")
+
+
+def test_figures_of_several_things_are_a_line_for_each():
+    facts = page._facts({"linear": {"labels": 0.5, "half": 0.25}, "bytes_fp32": 2e6, "standard_error": 0.125})
+    assert facts[:2] == [("labels", "0.500"), ("half", "0.250")]
+    assert [name for name, _ in facts[2:]] == ["size fp32", "standard error"]
+    assert "MB" in facts[2][1]
+
+
 def test_a_confusion_matrix_of_very_many_classes_shows_the_most_frequent():
     size = panels.MOST_CLASSES + 5
     counts = [[row + 1 if row == column else 0 for column in range(size)] for row in range(size)]

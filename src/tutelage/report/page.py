@@ -66,7 +66,7 @@ def html(measurements: Measurements) -> str:
         "headline_title": answer.lowered(metric.title),
         "machine_titles": _MACHINE,
         "plain": _plain,
-        "figure": _figure,
+        "facts": _facts,
         "per_class_rows": panels.per_class_rows,
     }
     return render("page.html.jinja", **values, sections=_sections(measurements, values))
@@ -181,10 +181,17 @@ def _day(created: str) -> str:
     return f"{moment.day} {moment:%B %Y, %H:%M}"
 
 
-def _figure(name: str, value: Any) -> str:
-    """The figure behind a choice; what is named bytes is told in MB."""
-    sized = "bytes" in name and isinstance(value, int | float)
-    return number.megabytes(value) if sized else _plain(value)
+def _facts(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The figures behind a choice, each with its name; those of several things are a line for each."""
+    found = []
+    for key, value in figures.items():
+        name = key.replace("bytes_", "size_").replace("_", " ")
+        if isinstance(value, Mapping):
+            found += [(str(inner), _plain(item)) for inner, item in value.items()]
+        else:
+            sized = "bytes" in key and isinstance(value, int | float)
+            found.append((name, number.megabytes(value) if sized else _plain(value)))
+    return found
 
 
 def _plain(value: Any) -> str:

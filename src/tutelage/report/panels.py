@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,6 +56,8 @@ class Matrix:
     rows: list[tuple[str, list[Heat]]]
     dense: bool
     omitted: int
+    breadth: float
+    """Of its card in rem, when it is not dense, so that nothing is cut off."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,20 @@ def _confusion(data: Mapping[str, Any]) -> Matrix:
             text = _short(counts[i][j]) if dense else f"{counts[i][j]:,}"
             cells.append(Heat(text, told, round(share, 3), i == j))
         rows.append((labels[i], cells))
-    return Matrix([labels[i] for i in keep], rows, dense, len(labels) - len(keep))
+    shown = [labels[i] for i in keep]
+    return Matrix(shown, rows, dense, len(labels) - len(keep), _breadth(shown))
+
+
+def _breadth(labels: Sequence[str]) -> float:
+    """Of a card with a confusion matrix of these labels in rem: a column for names, one for each, and its frame."""
+    longest = max(map(_wide, labels), default=0.0)
+    name, column = 0.5 * longest + 0.4, max(3.3, 0.43 * longest + 0.4)
+    return round(min(name, 8.5) + len(labels) * (min(column, 8.5) + 0.13) + 2.6, 1)
+
+
+def _wide(label: str) -> float:
+    """How many Latin letters a label is as wide as; those of Chinese, Japanese and Korean count for two."""
+    return sum(2.0 if unicodedata.east_asian_width(letter) in "WF" else 1.0 for letter in label)
 
 
 def _per_class(data: Mapping[str, Any]) -> dict[str, dict[str, str]]:

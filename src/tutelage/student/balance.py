@@ -165,16 +165,18 @@ def decide(task: Task, screened: Mapping[str, Array]) -> tuple[Way, dict[str, An
         gain, error = better(screened[best.name], screened[taken.name])
         if gain > _ERRORS * error:
             taken = best
-    gain, error = better(screened[taken.name], screened[default.name])
     means = {name: float(found.mean()) for name, found in screened.items()}
-    told = f"{-gain:+.4f} ± {error:.4f} against {default.name}"
+    # Where the default stays, what comes closest shows how sure that is.
+    others = [name for name in means if name != default.name]
+    closest = taken.name if taken != default else min(others, key=lambda name: means[name])
+    gain, error = better(screened[closest], screened[default.name])
+    why = f"{-gain:+.4f} ± {error:.4f} against {default.name}"
+    if taken == default:
+        why = f"nothing else is better by two standard errors; the closest, {closest}: {why}"
     return taken, {
         "what": "way to learn",
         "taken": taken.name,
-        "why": "validation loss of a linear model: "
-        + ", ".join(f"{name} {mean:.4f}" for name, mean in means.items())
-        + "; "
-        + (told if taken != default else "nothing else is better by two standard errors"),
+        "why": f"validation loss of a linear model: {why}",
         "figures": {"linear": means, "gain": gain, "standard_error": error},
     }
 
