@@ -1,7 +1,8 @@
 """Figure 2 of "keep 97 %": is the way to learn that a linear model picks as good as the best of a full grid?
 
-For each (data, student, seed) every way of the grid trains a student to the end. `--keep FILE` remembers what was
-trained, so that it can be done piecewise.
+For each (data, student, seed) every way of the grid trains a student to the end, which is judged without a wide part,
+and with one where validation says that it helps. `--keep FILE` remembers what was trained, so that it can be done
+piecewise.
 
 python benchmarks/balance.py [--seeds 0] [--rows 2000] [--keep FILE]
 """
@@ -28,7 +29,7 @@ from tutelage.console import Terminal
 from tutelage.data import vader
 from tutelage.folder import RunFolder
 from tutelage.progress import Logged, Silent
-from tutelage.student import balance, distil
+from tutelage.student import balance, distil, widen
 from tutelage.student.balance import ALONE, HALF, LABELS, SOFT, WARM, Way
 from tutelage.student.build import Shape
 from tutelage.tasks import TextClassification
@@ -108,10 +109,22 @@ def one(domain: str, student: str, weak: int, *, seed: int, rows: int, terminal:
                 progress=Silent(),
                 plan=plan,
             )
+            training = time.monotonic() - began
+            wider, _ = widen.widen(
+                network,
+                transfer.tokens,
+                transfer.targets,
+                corpus["validation"],
+                said=lambda rows: told.outputs(transfer.signal_rows[rows], transfer.keys[rows]),
+                among=transfer.once,
+                wanted="auto",
+                progress=Silent(),
+            )
             record["ways"][way.name] = {
                 "screen": screened[way.name].tolist() if way.name in screened else None,
                 "ok": "".join(map(str, right(network, corpus["test"]))),
-                "full_s": time.monotonic() - began,
+                "wide_ok": "".join(map(str, right(wider, corpus["test"]))),
+                "full_s": training,
             }
             shutil.rmtree(Path(name) / "training")
         return record
@@ -168,23 +181,16 @@ def right(network: Network, split: Any) -> list[int]:
 
 def table(records: list[dict[str, Any]]) -> list[str]:
     """One line a case, and the regret on average."""
-    lines, regrets, alone, warm, half, gains, times = [], [], [], [], [], [], []
+    lines, times = [], {student: [] for student in SHAPES}
     for record in records:
-        ways = {name: np.array([int(c) for c in way["ok"]]) for name, way in record["ways"].items()}
-        screened = {name: np.array(way["screen"]) for name, way in record["ways"].items() if way["screen"]}
-        taken, _ = balance.decide(TASK, screened)
-        regrets.append(regret(ways, taken.name))
-        alone.append(regret(ways, ALONE.name))
-        warm.append(regret(ways, WARM.name))
-        half.append(regret(ways, otherwise(screened)))
-        gains.append(100 * (ways[taken.name].mean() - ways[LABELS.name].mean()))
-        times.append(record["screen_s"] / record["ways"][taken.name]["full_s"])
+        ways, taken = answers(record, "ok"), chosen(record)
+        times[record["student"]].append(record["screen_s"] / record["ways"][taken]["full_s"])
         scores = {name: 100 * float(ok.mean()) for name, ok in ways.items()}
         best = max(scores, key=lambda name: scores[name])
         lines.append(
             f"| {record['domain']} | {record['student']} | {record['seed']} | {100 * record['teacher']:.1f} | "
-            f"{scores[ALONE.name]:.1f} | {scores[LABELS.name]:.1f} | {taken.name} | {scores[taken.name]:.1f} | "
-            f"{best}, {scores[best]:.1f} | {regrets[-1]:+.1f} | {times[-1]:.0%} |"
+            f"{scores[ALONE.name]:.1f} | {scores[LABELS.name]:.1f} | {taken} | {scores[taken]:.1f} | "
+            f"{best}, {scores[best]:.1f} | {regret(ways, taken):+.1f} | {times[record['student']][-1]:.0%} |"
         )
     return [
         f"Accuracy in % on {TEST} test rows (one standard error: about 1 point) of students without a wide part. The",
@@ -197,12 +203,53 @@ def table(records: list[dict[str, Any]]) -> list[str]:
         "|---|---|---|---|---|---|---|---|---|---|---|",
         *lines,
         "",
-        f"Regret of what was taken: {mean(regrets)} points; of always taking the teacher alone: {mean(alone)};",
-        f"of always {WARM.name}: {mean(warm)}. Gain over the labels alone: {mean(gains)}.",
-        f"Regret, were {HALF.name} the default: {mean(half)};",
-        f"what was taken is {mean([now - then for now, then in zip(regrets, half, strict=True)])} behind it.",
-        f"Mean ± standard error over {len(records)} cases.",
+        f"In points, mean ± standard error over {len(records)} cases, without a wide part and with one where it helps:",
+        "",
+        "| | without | with |",
+        "|---|---|---|",
+        *(f"| {title} | {without} | {wide} |" for title, without, wide in zip(*summaries(records), strict=True)),
+        "",
+        "Choosing takes "
+        + ", ".join(
+            f"{np.mean(shares):.0%} ({min(shares):.0%} to {max(shares):.0%}) of a training of {student}"
+            for student, shares in times.items()
+            if shares
+        )
+        + ".",
     ]
+
+
+def summaries(records: list[dict[str, Any]]) -> list[list[str]]:
+    """What is told, and its figures without and with a wide part."""
+    columns = []
+    for kind in ("ok", "wide_ok"):
+        regrets = {title: [] for title in ("taken", ALONE.name, LABELS.name, HALF.name, WARM.name, "half")}
+        gains = []
+        for record in records:
+            ways, taken = answers(record, kind), chosen(record)
+            for title, found in regrets.items():
+                found.append(regret(ways, {"taken": taken, "half": otherwise(judged(record))}.get(title, title)))
+            gains.append(100 * (ways[taken].mean() - ways[LABELS.name].mean()))
+        behind = [now - then for now, then in zip(regrets["taken"], regrets["half"], strict=True)]
+        columns.append([mean(found) for found in (*regrets.values(), behind, gains)])
+    titles = ["regret of what was taken", *(f"of always {way.name}" for way in (ALONE, LABELS, HALF, WARM))]
+    titles += [f"were {HALF.name} the default", "what was taken is behind that", "gain over the labels alone"]
+    return [titles, *columns]
+
+
+def answers(record: dict[str, Any], kind: str) -> dict[str, np.ndarray]:
+    """For each way which test rows its student gets right (N,)."""
+    return {name: np.array([int(one) for one in way[kind]]) for name, way in record["ways"].items()}
+
+
+def judged(record: dict[str, Any]) -> dict[str, np.ndarray]:
+    """For each way what a linear model made of it."""
+    return {name: np.array(way["screen"]) for name, way in record["ways"].items() if way["screen"]}
+
+
+def chosen(record: dict[str, Any]) -> str:
+    """The way that is taken."""
+    return balance.decide(TASK, judged(record))[0].name
 
 
 def otherwise(screened: dict[str, np.ndarray]) -> str:
