@@ -1,8 +1,8 @@
 """Figure 2 of "keep 97 %": is the way to learn that a linear model picks as good as the best of a full grid?
 
-For each (data, student, seed) every way of the grid trains a student to the end, which is judged without a wide part,
-and with one where validation says that it helps. `--keep FILE` remembers what was trained, so that it can be done
-piecewise.
+A seed draws other rows to train on, and makes another teacher of them. For each (data, student, seed) every way of the
+grid trains a student to the end, which is judged without a wide part, and with one where validation says that it helps.
+`--keep FILE` remembers what was trained, so that it can be done piecewise.
 
 python benchmarks/balance.py [--seeds 0] [--rows 2000] [--keep FILE]
 """
@@ -75,8 +75,7 @@ def command(given: argparse.Namespace) -> str:
 def one(domain: str, student: str, weak: int, *, seed: int, rows: int, terminal: Terminal) -> dict[str, Any]:
     """Every way for one student: what a linear model makes of it, and which test rows the student gets right."""
     with tempfile.TemporaryDirectory() as name:
-        workshop = prepared(domain, weak, rows, Path(name), terminal)
-        workshop.recipe = workshop.recipe.model_copy(update={"seed": seed})
+        workshop = prepared(domain, weak, rows, Path(name), terminal, seed=seed)
         shape, corpus = SHAPES[student], workshop.corpus
         settings = workshop.recipe.student.model_copy(update={"hidden": 0.0} if student == "one" else {})
         plan = workshop.plan(settings, shape)
@@ -130,11 +129,16 @@ def one(domain: str, student: str, weak: int, *, seed: int, rows: int, terminal:
         return record
 
 
-def asked(domain: str, rows: int, folder: Path, terminal: Terminal) -> tuple[dict[str, Any], list[vader.Rating]]:
-    """A recipe for some rows of a domain, which are written to `folder`, and the rows to train on."""
+def asked(
+    domain: str, rows: int, folder: Path, terminal: Terminal, *, seed: int = 0
+) -> tuple[dict[str, Any], list[vader.Rating]]:
+    """A recipe for some rows of a domain, which are written to `folder`, and the rows to train on.
+
+    Every seed has other rows to train on, as far as there are others, and the same for test.
+    """
     rated = [row for row in vader.rows(domain, vader.fetch(terminal)) if row.rating != 0]
-    rated.sort(key=lambda row: hashlib.sha256(row.text.encode()).digest())
-    train = rated[:-TEST][:rows]
+    rated.sort(key=lambda row: drawn(row.text))
+    train = sorted(rated[:-TEST], key=lambda row: drawn(row.text, seed))[:rows]
     recipe: dict[str, Any] = {
         "task": "text-classification",
         "data": {
@@ -146,13 +150,19 @@ def asked(domain: str, rows: int, folder: Path, terminal: Terminal) -> tuple[dic
         "teacher": {"model": "minilm", "epochs": 1},
         "student": {"wide": False, "balance": "given"},
         "output": str(folder / "run"),
+        "seed": seed,
     }
     return recipe, train
 
 
-def prepared(domain: str, weak: int, rows: int, folder: Path, terminal: Terminal) -> Workshop:
+def drawn(text: str, seed: int = 0) -> bytes:
+    """By what texts are sorted to draw some of them."""
+    return hashlib.sha256(f"{seed or ''}{text}".encode()).digest()
+
+
+def prepared(domain: str, weak: int, rows: int, folder: Path, terminal: Terminal, *, seed: int) -> Workshop:
     """Teacher, data and recorder for a domain; a weak teacher has seen a tenth of the rows."""
-    recipe, train = asked(domain, rows, folder, terminal)
+    recipe, train = asked(domain, rows, folder, terminal, seed=seed)
     if weak:
         few = {**recipe["data"], "train": written(train[:weak], folder / "few.jsonl")}
         workshop({**recipe, "data": few, "output": str(folder / "weak")})
