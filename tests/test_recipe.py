@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from tutelage import yaml_text
 from tutelage.errors import RecipeError
 from tutelage.recipe import Recipe, differences, dump, load
+from tutelage.recipe_data import label_key
 from tutelage.recipe_matching import Growth, Stage
 
 PARTS = ["data", "teacher", "student", "compress", "evaluate"]
@@ -160,6 +161,22 @@ def test_yaml_and_toml_say_the_same(tmp_path: Path, name: str, ending: str, mark
 def test_a_number_may_be_written_with_an_exponent(tmp_path: Path, text: str) -> None:
     content = yaml_text.write(recipe()) + f"student: {{learning_rate: {text}}}\n"
     assert load(write(tmp_path, "recipe.yaml", content)).student.learning_rate == 1e-4
+
+
+def test_yes_and_no_are_labels_where_they_are_keys(tmp_path: Path) -> None:
+    content = yaml_text.write(recipe()) + "teacher: {zero_shot: {model: nli, labels: {yes: good, no: bad}}}\n"
+    content = content.replace("data:\n", "data:\n  validation: v.csv\n  test: t.csv\n", 1)
+    asked = load(write(tmp_path, "recipe.yaml", content)).teacher.zero_shot
+    assert asked is not None
+    assert asked.labels == {"yes": "good", "no": "bad"}
+    assert label_key("True") == label_key(True) == "true"
+    assert label_key("cafe\u0301") == "caf\u00e9"
+
+
+def test_groups_without_a_split_to_make_are_refused() -> None:
+    data = {"train": "a.csv", "test": "b.csv", "validation": "c.csv", "group": "author"}
+    assert any("`data.group` would do nothing" in problem for problem in problems(recipe(data=data)))
+    assert load(recipe(data=data, student={"keep": 0.97})).data.group == "author"
 
 
 # --- there and back ----------------------------------------------------------------------------------------------

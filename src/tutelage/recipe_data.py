@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
@@ -12,10 +13,11 @@ from tutelage.recipe_parts import Count, Name, Part, Positive, Share, Sources
 
 
 def label_key(value: Any) -> str:
-    """A raw label as the keys of a label map are compared: 1, 1.0, "1" and "1.0" are one key, True is "true"."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    text = str(value).strip()
+    """A raw label as the keys of a label map are compared: 1, 1.0, "1" and "1.0" are one key, True and "True" are
+    "true", and what looks the same in Unicode is the same."""
+    text = unicodedata.normalize("NFC", str(value).strip())
+    if text in ("True", "False"):
+        return text.lower()
     try:
         number = float(text)
     except ValueError:
@@ -94,7 +96,9 @@ class DataRecipe(Part):
     also_test: Annotated[list[AlsoTestRecipe], Field(min_length=1)] | None = Field(
         None, description="other domains or languages that every model is measured on too, beside the test"
     )
-    group: str | None = Field(None, description="column whose equal values stay in one split")
+    group: str | None = Field(
+        None, description="column of train whose equal values stay in one of the splits that are made from it"
+    )
     validation_share: Share = Field(0.1, description="share of train that becomes validation, if none is given")
     test_share: Share = Field(0.2, description="share of train that becomes test, if none is given")
     judge_share: Share = Field(

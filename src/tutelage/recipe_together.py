@@ -26,6 +26,11 @@ def _reading(recipe: Recipe) -> Iterator[str]:
             "(student.hidden_of: token, attention, relations) needs each token once; take `long_text: truncate`"
         )
     yield from recipe_transfer.misfits(student, data.unlabelled)
+    if data.group and data.validation and data.test and not student.searches:
+        yield (
+            "`data.group` would do nothing: it holds rows of train together where splits are made from it, and "
+            "validation and test are given; leave it out"
+        )
     if recipe.evaluate.neighbours and isinstance(student.layer_map, list):
         yield (
             "`evaluate.neighbours` makes students of other depths, and `student.layer_map` names those of one: "

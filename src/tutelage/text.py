@@ -23,6 +23,19 @@ _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[0-9A-Za-z]{2,31});
 _ESCAPED = 4
 
 
+# Thai and Lao, Myanmar, Khmer, kana, Han and its compatibility forms and extensions: no spaces between words.
+UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+_CHARACTERS_PER_TOKEN = 4.5  # of English; of scripts without spaces, hardly more than one
+
+
+def tokens_about(text: str) -> int:
+    """How many tokens a text will come to, before there is a tokenizer."""
+    alone = 0 if text.isascii() else len(UNSPACED.findall(text))
+    return round(alone + (len(text) - alone) / _CHARACTERS_PER_TOKEN)
+
+
 def readable(text: str) -> str:
     """The text without lone surrogates (a tokenizer refuses them) and endless marks (composition stalls on them)."""
     if text.isascii():

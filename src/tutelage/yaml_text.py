@@ -1,4 +1,7 @@
-"""YAML as its writer means it: `1e-4` is a number, as in JSON, TOML and YAML 1.2, and no key occurs twice."""
+"""YAML as its writer means it: `1e-4` is a number, as in JSON, TOML and YAML 1.2, and no key occurs twice.
+
+Nor is a key `yes`, `no`, `on` or `off` a boolean: it is a label, as in YAML 1.2.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Any
 
 import yaml
 
+_BOOLEAN = "tag:yaml.org,2002:bool"
 _EXPONENT = re.compile(r"[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+")
 
 
@@ -14,6 +18,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if key.tag == _BOOLEAN and str(key.value).lower() not in ("true", "false"):
+                key.tag = "tag:yaml.org,2002:str"
             if str(key.value) in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key.value!r} occurs twice", key.start_mark

@@ -72,6 +72,11 @@ def test_copies_have_no_label_and_tell_where_they_come_from(teacher: Network) ->
         assert sorted("".join(text.split())) == sorted("".join(TEXTS[origin].split()))
 
 
+def test_unlabelled_texts_that_are_all_elsewhere_are_none(teacher: Network) -> None:
+    plain = made(teacher, corpus(TEXTS[:30]))
+    assert made(teacher, corpus(TEXTS[:30]), unlabelled=True).split.texts() == plain.split.texts()
+
+
 def test_a_copy_follows_from_its_text_and_the_seed(teacher: Network) -> None:
     few, many = (set(made(teacher, corpus(TEXTS[:n]), ways=["swap"]).split.texts()) for n in (20, 60))
     assert few < many

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import get_args
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given as drawn
 from hypothesis import strategies as st
 
 from tutelage.augment import recombine, words
-from tutelage.augment.given import Given, luck
+from tutelage.augment.given import Given, Pool, luck
 from tutelage.augment.ways import WAYS
 from tutelage.recipe_augment import WayName
 
@@ -22,8 +23,11 @@ NEAR = {"film": ("movie", "picture"), "gripping": ("thrilling",)}
 ANY = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 
 
-def copy(way: WayName, text: str, rate: float = 0.2, number: int = 0, **more: object) -> str:
-    return WAYS[way]([text], [luck(text, way, number)], Given(rate, **more))[0]  # type: ignore[arg-type]
+def copy(
+    way: WayName, text: str, rate: float = 0.2, number: int = 0, others: Sequence[str] = (), **more: object
+) -> str:
+    given = Given(rate, others=Pool(others), **more)  # type: ignore[arg-type]
+    return WAYS[way]([text], [luck(text, way, number)], given)[0]
 
 
 def listed(text: str) -> list[str]:
@@ -40,6 +44,12 @@ def test_words_are_what_stands_between_spaces_and_punctuation() -> None:
     assert ":)" not in "".join(listed(ENGLISH))
     assert listed(HINDI) == ["यह", "फ़िल्म", "बहुत", "अच्छी", "है"]
     assert listed("") == listed(" -- ") == []
+
+
+def test_a_mark_on_what_is_no_word_is_none_and_letters_below_another_stay_there() -> None:
+    assert listed("I love it \u2764\ufe0f") == ["I", "love", "it"]
+    assert listed("很好\u2764\ufe0f看") == ["很", "好", "看"]
+    assert listed("ស្រី") == ["ស្រី"]
 
 
 def test_without_spaces_every_character_is_a_word_with_the_marks_on_it() -> None:

@@ -227,6 +227,40 @@ def test_groups_stay_in_one_split(tmp_path):
     assert sum(map(len, authors)) == 30
 
 
+def test_a_row_without_a_group_is_its_own(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = {"text": [text for text, _ in texts(300)], "label": [label for _, label in texts(300)]}
+    groups = [float("nan") if number % 4 else float(number) for number in range(300)]
+    pq.write_table(pa.table({**columns, "author": groups}), tmp_path / "a.parquet")
+    corpus = make(tmp_path, train=str(tmp_path / "a.parquet"), group="author")
+    assert {name: len(split) for name, split in corpus.splits.items()} == {
+        "train": 210,
+        "validation": 30,
+        "test": 60,
+    }
+
+
+def test_examples_are_those_of_the_split_that_is_refused(tmp_path):
+    train = write(tmp_path / "train.csv", [("", "a"), ("", "b"), ("", "a"), *texts(400)])
+    test = write(tmp_path / "test.csv", [*texts(20, 500), *[(f"without {n}", "") for n in range(20)]])
+    with pytest.raises(DataError) as error:
+        make(tmp_path, train=train, test=test)
+    assert "20 of 40 rows of test" in error.value.given
+    assert "test.csv, row 21: missing label" in error.value.given
+    assert "train.csv" not in error.value.given
+
+
+def test_scripts_without_spaces_are_cut_sooner(tmp_path):
+    rows = [(f"这部电影很好看{number}" * 12, "ab"[number % 2]) for number in range(60)]
+    corpus = make(tmp_path, train=write(tmp_path / "a.csv", rows), max_tokens=64)
+    assert any("longer than 64 tokens" in warning for warning in corpus.health["warnings"])
+    rows = [(f"a film {number} " * 12, "ab"[number % 2]) for number in range(60)]
+    corpus = make(tmp_path, train=write(tmp_path / "a.csv", rows), max_tokens=64)
+    assert not any("longer than" in warning for warning in corpus.health["warnings"])
+
+
 def test_numbers_are_targets_and_a_word_among_them_is_a_bad_row(tmp_path):
     rows = [(f"text {index}", index / 10) for index in range(200)]
     corpus = make(tmp_path, "text-regression", train=write(tmp_path / "a.csv", [*rows, ("word", "n/a")]))

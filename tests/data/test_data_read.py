@@ -127,6 +127,36 @@ def test_an_unquoted_tsv_keeps_rows_after_a_stray_quote(tmp_path):
     assert pairs(tmp_path / "a.tsv") == [('"half a quote', "a"), ("next", "b"), ('last"', "c")]
 
 
+def test_a_torn_line_does_not_turn_quotes_on(tmp_path):
+    lines = [f"a\ttext {number}" for number in range(50)]
+    lines[3], lines[40], lines[20] = 'a\t"half a quote', 'a\t"another', "a\ttoo\tmany"
+    (tmp_path / "a.tsv").write_text("label\ttext\n" + "\n".join(lines) + "\n")
+    found = rows(tmp_path / "a.tsv")
+    assert len(found) == 50
+    assert [row.number for row in found if row.problem] == [21]
+    assert found[3].text == '"half a quote'
+
+
+def test_a_quoted_tsv_keeps_lines_in_its_cells(tmp_path):
+    body = [("a", "one\ntwo"), ("b", "three"), ("c", 'she said "no"\tand left')] * 5
+    path = write_csv(tmp_path / "a.tsv", ["label", "text"], body, delimiter="\t")
+    with path.open("a") as file:
+        file.write("torn\n")
+    assert pairs(path)[:-1] == [(text, label) for label, text in body]
+
+
+@pytest.mark.parametrize("before", ["\n", "\r\n\n", "sep=;\n", '"sep=;"\r\n'])
+def test_what_comes_before_the_header_is_no_header(tmp_path, before):
+    (tmp_path / "a.csv").write_text(before + "text;label\nfine, really;a\nbad;b\n", newline="")
+    assert pairs(tmp_path / "a.csv") == [("fine, really", "a"), ("bad", "b")]
+    assert [row.number for row in rows(tmp_path / "a.csv")] == [1, 2]
+
+
+def test_a_blank_before_a_quote_is_no_part_of_the_field(tmp_path):
+    (tmp_path / "a.csv").write_text('"text", "label"\n"fine, really", "a"\n"bad", "b"\n')
+    assert pairs(tmp_path / "a.csv") == [("fine, really", "a"), ("bad", "b")]
+
+
 def test_a_missing_file_names_what_is_near(tmp_path):
     write_csv(tmp_path / "reviews.csv", ["text", "label"], ROWS)
     with pytest.raises(DataError) as error:

@@ -80,6 +80,14 @@ def test_groups_keep_the_shares_where_they_can():
         assert (split[strata == kind] == "validation").mean() == pytest.approx(0.1, abs=0.02)
 
 
+def test_a_large_group_goes_where_there_is_room_for_it():
+    groups = [b"prolific"] * 400 + [str(value // 4).encode() for value in range(600)]
+    split = grouped(groups, np.arange(1000) % 2, shares=SHARES, seed=0)
+    assert set(split[:400]) == {"train"}
+    assert (split == "test").sum() == pytest.approx(200, abs=4)
+    assert (split == "validation").sum() == pytest.approx(100, abs=4)
+
+
 def test_the_majority_of_conflicting_labels_is_kept():
     found = unique(np.array([5, 5, 5, 7, 8, 8]), np.array([0.0, 1.0, 1.0, 2.0, 3.0, 4.0]))
     assert found.keep.tolist() == [False, True, False, True, True, False]

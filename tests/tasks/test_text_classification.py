@@ -45,6 +45,13 @@ def random_case(rows: int = 200, *, seed: int = 0, absent: bool = True) -> tuple
 # --- labels ------------------------------------------------------------------------------------------------------
 
 
+def test_classes_that_are_known_by_name_may_be_many() -> None:
+    names = [f"intent {number}" for number in range(77)]
+    assert set(TextClassification.named(names).labels) == set(names)
+    with pytest.raises(DataError, match="77 different values in 77 rows"):
+        TextClassification.fit(names)
+
+
 @pytest.mark.parametrize(
     ("value", "name"),
     [
@@ -63,6 +70,10 @@ def random_case(rows: int = 200, *, seed: int = 0, absent: bool = True) -> tuple
         (True, "true"),
         (np.True_, "true"),
         (False, "false"),
+        # As pandas writes a column of booleans.
+        ("True", "true"),
+        ("False", "false"),
+        ("cafe\u0301", "caf\u00e9"),
         (np.str_("pos"), "pos"),
         ("好评", "好评"),
         ("  very good  ", "very good"),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tutelage.artifacts.corpus import COPY, Corpus, Split, content_key, join
 from tutelage.artifacts.network import Network
 from tutelage.augment import back_translate, neighbours
-from tutelage.augment.given import Given, Tools, luck
+from tutelage.augment.given import Given, Pool, Tools, luck
 from tutelage.augment.ways import WAYS
 from tutelage.errors import RecipeError
 from tutelage.progress import Progress
@@ -69,7 +69,8 @@ def make(
     """
     texts = corpus["train"].texts()
     labelled = len(texts)
-    if unlabelled:
+    # Where each of them is in another split too, there is no such split.
+    if unlabelled and "unlabelled" in corpus.splits:
         texts += corpus["unlabelled"].texts()
     given = _given(texts, teacher, settings, tools or Tools(), seed=seed, progress=progress)
     pools = _pools(texts, corpus["train"].targets if by_class else None)
@@ -101,7 +102,7 @@ def _given(
     texts: list[str], teacher: Network, settings: CopiesRecipe, tools: Tools, *, seed: int, progress: Progress
 ) -> Given:
     """What the ways need beside the texts."""
-    given = Given(settings.rate, others=texts, masked=tools.masked)
+    given = Given(settings.rate, others=Pool(texts), masked=tools.masked)
     if "synonym" in settings.ways:
         given = replace(given, near=neighbours.of_texts(teacher, texts, progress))
     if tools.translators is not None:
@@ -110,17 +111,17 @@ def _given(
     return given
 
 
-def _pools(texts: list[str], targets: Array | None) -> list[tuple[list[int], list[str] | None]]:
+def _pools(texts: list[str], targets: Array | None) -> list[tuple[list[int], Pool | None]]:
     """Rows that may lend each other their halves, and their texts; one pool of all, unless there are targets (N,)."""
     if targets is None:
         return [(list(range(len(texts))), None)]
     rows = [np.flatnonzero(targets == target).tolist() for target in np.unique(targets)]
-    return [(mine, [texts[row] for row in mine]) for mine in rows]
+    return [(mine, Pool([texts[row] for row in mine])) for mine in rows]
 
 
 def _turns(
-    settings: CopiesRecipe, pools: list[tuple[list[int], list[str] | None]]
-) -> Iterator[tuple[WayName, int, list[int], list[str] | None]]:
+    settings: CopiesRecipe, pools: list[tuple[list[int], Pool | None]]
+) -> Iterator[tuple[WayName, int, list[int], Pool | None]]:
     """Every way, which copy it is, some rows, and the texts of their pool."""
     for way in settings.ways:
         for number in range(settings.copies):

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 
+from tutelage.artifacts.batch import by_length
 from tutelage.artifacts.network import quiet
 from tutelage.artifacts.positions import most_tokens
 from tutelage.augment import vocabulary, words
@@ -21,7 +23,7 @@ from tutelage.errors import ModelError
 
 # TinyBERT draws from 15; in looser texts than its large model fills well, fewer are safer.
 _LIKELIEST = 10
-_AT_ONCE = 64
+_AT_ONCE = 2048  # tokens, padded; the model has a score of every word for each: 2 GB of a vocabulary of 250,000
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,8 @@ def copies(texts: Sequence[str], lucks: Sequence[Luck], given: Given) -> list[st
     """One copy of each text (N), with so many words as `given.rate` says drawn from `given.masked`."""
     assert given.masked is not None
     found = list(texts)
-    order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
-    for begin in range(0, len(order), _AT_ONCE):
-        rows = order[begin : begin + _AT_ONCE]
+    read = given.masked.tokenizer(list(texts), truncation=True, max_length=given.masked.length)["input_ids"]
+    for rows in by_length(np.array([len(ids) for ids in read]), tokens=_AT_ONCE):
         filled = _filled([texts[row] for row in rows], [lucks[row] for row in rows], given.masked, given.rate)
         for row, text in zip(rows, filled, strict=True):
             found[row] = text

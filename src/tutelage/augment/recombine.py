@@ -10,9 +10,8 @@ import re
 from bisect import bisect
 from collections.abc import Sequence
 
-from tutelage.artifacts.corpus import content_key
 from tutelage.augment import words
-from tutelage.augment.given import Given, Luck
+from tutelage.augment.given import Given, Luck, Pool
 
 # Where a text may be cut, the best first: behind sentences, behind clauses. Those in the outer quarters are no halves.
 _CUTS = (
@@ -24,19 +23,16 @@ _OUTER = 0.25
 
 def copies(texts: Sequence[str], lucks: Sequence[Luck], given: Given) -> list[str]:
     """One copy of each text (N) that ends as one of `given.others` does; with no other, the text itself."""
-    # By content: a few texts more or less leave nearly every pair as it was.
-    ends = {content_key(text): text for text in given.others}
-    keys = sorted(ends)
-    return [_joined(text, luck, keys, ends) for text, luck in zip(texts, lucks, strict=True)]
+    return [_joined(text, luck, given.others) for text, luck in zip(texts, lucks, strict=True)]
 
 
-def _joined(text: str, luck: Luck, keys: list[bytes], ends: dict[bytes, str]) -> str:
-    if len(keys) < 2:
+def _joined(text: str, luck: Luck, others: Pool) -> str:
+    if len(others.keys) < 2:
         return text
-    place = bisect(keys, luck.bytes(16))
-    other = ends[keys[place % len(keys)]]
+    place = bisect(others.keys, luck.bytes(16))
+    other = others.at(place)
     if other == text:
-        other = ends[keys[(place + 1) % len(keys)]]
+        other = others.at(place + 1)
     begin, end = text[: cut(text)].rstrip(), other[cut(other) :].lstrip()
     between = "" if words.is_unspaced(begin[-1:] + end[:1]) else " "
     return f"{begin}{between}{end}" if begin and end else text

@@ -10,13 +10,13 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from tutelage.text import UNSPACED
+
 Span = tuple[int, int]
 
 _RUN = re.compile(r"\S+")
-# Thai and Lao, Myanmar, Khmer, kana, Han and its compatibility forms and extensions.
-_UNSPACED = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
-)
+# Khmer and Myanmar: the letter behind is written below the one in front.
+_SUBJOINS = "\u17d2\u1039"
 
 
 def spans(text: str) -> list[Span]:
@@ -24,7 +24,7 @@ def spans(text: str) -> list[Span]:
     found: list[Span] = []
     for run in _RUN.finditer(text):
         begin, end = _trimmed(text, *run.span())
-        if _UNSPACED.search(text, begin, end):
+        if UNSPACED.search(text, begin, end):
             found += _characters(text, begin, end)
         elif begin < end:
             found.append((begin, end))
@@ -59,11 +59,12 @@ def spelled_as(word: str, other: str) -> str:
 
 def is_unspaced(text: str) -> bool:
     """Whether any character is of a script without spaces."""
-    return bool(_UNSPACED.search(text))
+    return bool(UNSPACED.search(text))
 
 
 def _trimmed(text: str, begin: int, end: int) -> Span:
-    while begin < end and not _belongs(text[begin]):
+    # A mark in front stands on something that is no word, such as the sign that makes a heart red.
+    while begin < end and not text[begin].isalnum():
         begin += 1
     while begin < end and not _belongs(text[end - 1]):
         end -= 1
@@ -80,11 +81,15 @@ def _characters(text: str, begin: int, end: int) -> list[Span]:
             run = False
             continue
         touches = bool(found) and found[-1][1] == place
-        if touches and (_is_mark(character) or (run and not _UNSPACED.match(character))):
+        if _is_mark(character) and not touches:
+            run = False
+        elif touches and (
+            _is_mark(character) or text[place - 1] in _SUBJOINS or (run and not UNSPACED.match(character))
+        ):
             found[-1] = (found[-1][0], place + 1)
         else:
             found.append((place, place + 1))
-            run = not _UNSPACED.match(character)
+            run = not UNSPACED.match(character)
     return found
 
 

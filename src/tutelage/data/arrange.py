@@ -84,14 +84,18 @@ def _all_targets(task: Task, spools: Mapping[str, Spool]) -> dict[str, NDArray[n
         else:
             found[role], unseen[role], missing[role] = _targets(task, spool)
     problems = [f"labels of {role} without an entry in its `labels`: {_listed(m)}" for role, m in missing.items() if m]
-    problems += [f"labels of {role} that never occur in train: {_listed(u)}" for role, u in unseen.items() if u]
+    # Of texts that have no label, the classes are known by name.
+    named = "`teacher.zero_shot.labels`" if all(label is None for label in spools["train"].labels) else ""
+    gone = f"that {named} does not name" if named else "that never occur in train"
+    problems += [f"labels of {role} {gone}: {_listed(u)}" for role, u in unseen.items() if u]
     if not problems:
         return found
     wrong = [role for role in unseen if unseen[role] or missing[role]]
     expected, cures = [], []
     if own := " and ".join(role for role in wrong if role in OWN):
         expected.append("every label to be learnt from at least one training row")
-        cures.append(f"add rows with them to train, or correct or remove them in {own}")
+        where = f"them to {named}" if named else "rows with them to train"
+        cures.append(f"add {where}, or correct or remove them in {own}")
     if others := " and ".join(f"`data.{role}.labels`" for role in wrong if role not in OWN):
         ours = task.to_dict().get("labels") or []
         known = f" ({', '.join(ours[:_LISTED])}{' ...' if len(ours) > _LISTED else ''})" if ours else ""
@@ -216,11 +220,11 @@ def _make_missing(task: Task, parts: Mapping[str, Part], data: DataRecipe, *, wa
             cure=f"lower {' or '.join(f'`data.{name}_share`' for name in shares)}",
         )
     strata = task.strata(part.targets[kept])
-    keys = [part.spool.keys[row].tobytes() for row in kept]
     if data.group:
         groups = [part.spool.groups[row] for row in kept]
         part.split[kept] = splitting.grouped(groups, strata, shares=shares, seed=seed)
     else:
+        keys = [key.tobytes() for key in part.spool.keys[kept]]
         part.split[kept] = splitting.stratified(keys, strata, shares=shares, seed=seed)
 
 

@@ -25,8 +25,6 @@ from tutelage.tasks import Task
 
 _SMALL_TRAIN = 500
 _SMALL_TEST = 200
-# Characters of a token of English prose, about; other languages have fewer: this warns late, not early.
-_CHARACTERS_PER_TOKEN = 4.5
 _MANY_CUT = 0.05
 _MANY_CONFLICTS = 0.01
 
@@ -120,9 +118,7 @@ def _warnings(
     conflicts = roles["train"]["conflicts"]
     if conflicts > _MANY_CONFLICTS * train:
         found.append(f"{conflicts:,} texts of train occur with different labels; the most frequent one was kept")
-    limit = data.max_tokens * _CHARACTERS_PER_TOKEN
-    lengths = parts["train"].spool.lengths
-    cut = float((lengths > limit).mean())
+    cut = float((parts["train"].spool.tokens > data.max_tokens).mean())
     if cut > _MANY_CUT and data.long_text == "truncate":
         found.append(
             f"about {cut:.0%} of the texts are longer than {data.max_tokens} tokens and will be cut: "

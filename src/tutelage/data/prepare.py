@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,7 +64,8 @@ def prepare(
             reader = _Reader(TASKS[recipe.task], data, bad, names)
             spools = {role: reader.spool(one, partial, progress) for role, one in named.items()}
             reader.refuse(left_at)
-            task = TASKS[recipe.task].fit(list(unlabelled.labels) if unlabelled else spools["train"].labels)
+            kind = TASKS[recipe.task]
+            task = kind.named(list(unlabelled.labels)) if unlabelled else kind.fit(spools["train"].labels)
             wanted = ["validation"] + ["test"] * tested + ["judge"] * recipe.student.searches
             parts = arrange(task, spools, data, wanted=wanted, apart=apart, seed=recipe.seed)
         mixture = _mixture(parts, data, recipe.seed)
@@ -153,7 +155,8 @@ class _Reader:
 
 def _group(value: Any, key: bytes) -> bytes:
     """A row without a group is a group of its own."""
-    return key if value is None or value == "" else f"group {value}".encode(errors="surrogatepass")
+    missing = value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+    return key if missing else f"group {value}".encode(errors="surrogatepass")
 
 
 def _ours(label: Any, one: Given) -> Any:

@@ -27,7 +27,7 @@ class Quarantine:
         self.read: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
         """Rows whose label the recipe maps to null: not bad, and not wanted."""
-        self.examples: list[str] = []
+        self.examples: dict[str, list[str]] = {}
 
     def add(self, role: str, row: Row, problem: Problem) -> None:
         """One row of a role (train, validation, test, unlabelled) cannot be used."""
@@ -42,8 +42,9 @@ class Quarantine:
             "text": text.encode(errors="backslashreplace").decode(),
         }
         self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
-        if len(self.examples) < _EXAMPLES:
-            self.examples.append(f"{source}, row {row.number:,}: {problem}")
+        examples = self.examples.setdefault(role, [])
+        if len(examples) < _EXAMPLES:
+            examples.append(f"{source}, row {row.number:,}: {problem}")
 
     def refuse(self, limit: float, left_at: Path) -> None:
         """Raise `DataError` when in any role more than the share `limit` of the rows read is bad."""
@@ -52,7 +53,7 @@ class Quarantine:
             if bad <= limit * total:
                 continue
             reasons = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
-            examples = "".join(f"\n    {example}" for example in self.examples)
+            examples = "".join(f"\n    {example}" for example in self.examples[role])
             raise DataError(
                 f"{bad:,} of {total:,} rows of {role} cannot be used ({reasons}):{examples}",
                 expected=f"at most {limit:.2%} bad rows (`data.max_bad_rows`)",

@@ -91,8 +91,8 @@ def grouped(
 ) -> NDArray[Any]:
     """The same for rows of which equal groups must stay together: shares are kept as well as groups allow.
 
-    Greedy, the largest groups first, each to the split that lacks most of what it holds (after Sechidis et
-    al. 2011, "On the stratification of multi-label data").
+    Greedy, the largest groups first, each to the split that lacks most of what it holds, of those that it does not
+    overfill (after Sechidis et al. 2011, "On the stratification of multi-label data").
     """
     distinct, owner = _distinct(groups)
     kinds, stratum = np.unique(strata, return_inverse=True)
@@ -107,7 +107,9 @@ def grouped(
     for group in order:
         # Relative to what a split should get: the small splits are served as well as the large one.
         need = (lacking / (portion[:, None] * total[None, :])) @ held[group]
-        chosen[group] = int(need.argmax())
+        left = lacking.sum(1)
+        room = left >= held[group].sum()
+        chosen[group] = int(np.where(room, need, -np.inf).argmax() if room.any() else left.argmax())
         lacking[chosen[group]] -= held[group]
     return np.asarray(np.array(names, dtype=object)[chosen][owner])
 

@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tutelage.text import tokens_about
+
 _SCHEMA = pa.schema([pa.field("text", pa.large_string(), nullable=False)])
 # A batch ends at whichever comes first: what bounds the memory however long the texts are.
 _ROWS = 4096
@@ -19,7 +21,7 @@ _CHARACTERS = 1 << 22
 
 
 class Spool:
-    """Rows in order of arrival. Memory: 16 bytes of key, 24 of numbers and one reference or two a row."""
+    """Rows in order of arrival. Memory: 16 bytes of key, 32 of numbers and one reference or two a row."""
 
     def __init__(self, path: Path, role: str) -> None:
         self.role = role
@@ -28,6 +30,7 @@ class Spool:
         self._numbers = array("q")
         self._sources = array("i")
         self._lengths = array("q")
+        self._tokens = array("q")
         self.labels: list[Any] = []
         self.groups: list[bytes] = []
         self._known: dict[Hashable, Hashable] = {}
@@ -56,10 +59,16 @@ class Spool:
         self._sources.append(source)
         self._numbers.append(number)
         self._lengths.append(len(text))
+        self._tokens.append(tokens_about(text))
         self.labels.append(self._known.setdefault(label, label))
         self.groups.append(group)
         if len(self._texts) >= _ROWS or self._waiting >= _CHARACTERS:
             self._write()
+
+    @property
+    def tokens(self) -> NDArray[np.int64]:
+        """(N,) how many tokens each text will come to, about."""
+        return np.array(self._tokens, dtype=np.int64)
 
     @property
     def keys(self) -> NDArray[np.void]:

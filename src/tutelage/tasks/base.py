@@ -79,6 +79,11 @@ class Task(ABC):
         """
 
     @classmethod
+    def named(cls, labels: Sequence[str]) -> Task:
+        """Bind to classes that are known by name, where the training rows have no labels yet."""
+        return cls.fit(labels)
+
+    @classmethod
     @abstractmethod
     def parse(cls, value: Any) -> Any:
         """A raw label in the one form that `fit` and `encode` take too; raises `ValueError` with the reason.

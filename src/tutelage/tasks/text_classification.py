@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -41,7 +42,8 @@ class TextClassification(Task):
 
     @classmethod
     def fit(cls, values: Sequence[Any]) -> TextClassification:
-        names = sorted({label_name(value) for value in values}, key=_natural)
+        bound = cls.named(values)
+        names = bound.labels
         if len(names) < 2:
             found = f"only the class {names[0]!r} occurs" if names else "no labels at all occur"
             raise DataError(
@@ -55,7 +57,11 @@ class TextClassification(Task):
                 expected="a class name that many rows share",
                 cure="check `data.label`; for numbers use `task: text-regression`",
             )
-        return cls(tuple(names))
+        return bound
+
+    @classmethod
+    def named(cls, labels: Sequence[Any]) -> TextClassification:
+        return cls(tuple(sorted({label_name(label) for label in labels}, key=_natural)))
 
     @classmethod
     def parse(cls, value: Any) -> str:
@@ -115,7 +121,7 @@ class TextClassification(Task):
     def fits(self, config: Mapping[str, Any]) -> bool:
         """Same names in the same order; `problem_type` is often left out by older models."""
         names = config.get("id2label") or {}
-        return [str(names[key]) for key in sorted(names, key=int)] == list(self.labels)
+        return [label_name(names[key]) for key in sorted(names, key=int)] == list(self.labels)
 
     def label_loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         import torch.nn.functional as F
@@ -221,7 +227,10 @@ class TextClassification(Task):
 
 
 def label_name(value: Any) -> str:
-    """A raw label of any type as its name: 1, 1.0, "1" and "1.0" are the same class, True is "true"."""
+    """A raw label of any type as its name: 1, 1.0, "1" and "1.0" are the same class, True and "True" are "true".
+
+    What looks the same in Unicode is the same.
+    """
     if value is None:
         raise ValueError("the label is missing")
     if isinstance(value, bool | np.bool_):
@@ -231,9 +240,11 @@ def label_name(value: Any) -> str:
             raise ValueError(f"{value} is not a label")
         if float(value).is_integer():
             return str(int(value))
-    name = str(value).strip()
+    name = unicodedata.normalize("NFC", str(value).strip())
     if not name:
         raise ValueError("the label is empty")
+    if name in ("True", "False"):  # as pandas writes booleans into CSV
+        return name.lower()
     # A column of numbers with a gap in it is written as 0.0 and 1.0.
     return name.partition(".")[0] if _WHOLE.fullmatch(name) else name
 
