@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -252,6 +253,35 @@ def test_predict_writes_a_line_a_row_to_the_screen_or_to_a_file(
     assert (saved.code, saved.out) == (0, "")
     assert "480 predictions in out/all.jsonl" in saved.err
     assert (tmp_path / "out" / "all.jsonl").read_text("utf-8") == screen.out
+
+
+def test_texts_may_be_answered_into_a_file(tutelage: Type, bundle: Path, tmp_path: Path) -> None:
+    answer = tutelage("predict", bundle, "-t", "a fine film", "-t", "dull", "-o", tmp_path / "out.jsonl")
+    assert (answer.code, answer.out) == (0, "")
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 2
+    refused(tutelage("predict", bundle, "-t", "a film", "--column", "review"), "--column review")
+
+
+def test_a_screen_without_unicode_is_no_traceback(tmp_path: Path) -> None:
+    script = "import sys; from tutelage import cli; cli._say([{'label': '\u826f\u3044'}] * int(sys.argv[1]))"
+    command = [sys.executable, "-c", script]
+    ended = subprocess.run(
+        [*command, "1"], env={**os.environ, "PYTHONIOENCODING": "latin-1"}, capture_output=True, check=True
+    )
+    assert json.loads(ended.stdout) == {"label": "\u826f\u3044"}
+    assert b"\\u826f" in ended.stdout
+
+
+def test_whoever_has_seen_enough_is_no_failure() -> None:
+    script = "from tutelage import cli; cli.app.command('say')(lambda: cli._say([{'a': 1}] * 100_000)); cli.main()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, "say"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert (process.wait(timeout=60), process.stderr.read()) == (0, b"")
 
 
 def test_report_of_a_folder_that_is_no_run(tutelage: Type, tmp_path: Path) -> None:

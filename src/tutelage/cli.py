@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -13,6 +13,8 @@ from tutelage.errors import OutputError, StorageError, TutelageError, UserError
 from tutelage.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tutelage.pipeline import Run
     from tutelage.pretraining import Pretrained
 
@@ -47,8 +49,6 @@ def main() -> NoReturn:
             raise  # ours to mend, not the user's
         _complain(_missing(package))
         sys.exit(2)
-    except BrokenPipeError:
-        sys.exit(0)  # whoever read our output has seen enough
     except OSError as error:
         _complain(StorageError(f"{error.filename or 'the system'}: {error.strerror or error}", cure=_SYSTEM_CURE))
         sys.exit(1)
@@ -157,9 +157,7 @@ def predict(
     threads: Threads = None,
 ) -> None:
     """Answer with a bundle, one line of JSON a row. Needs neither torch nor transformers."""
-    import json
-
-    from tutelage.bundle.files import predict_file, predict_rows
+    from tutelage.bundle.files import predict_file, predict_rows, write
     from tutelage.bundle.predict import load
     from tutelage.console import Terminal
 
@@ -169,17 +167,38 @@ def predict(
             expected="one of them",
             cure='tutelage predict BUNDLE file.csv -o out.jsonl, or: tutelage predict BUNDLE --text "..."',
         )
-    model = load(bundle, threads=threads)
-    if text:
-        records = iter(model.predict(text))
-    elif output is None and file is not None:
-        records = predict_rows(model, file, column=column, encoding=encoding)
-    elif output is not None and file is not None:
-        rows = predict_file(model, file, output, column=column, encoding=encoding, progress=Terminal())
+    if text and column is not None:
+        raise UserError(
+            f"`--column {column}` beside --text", expected="a column of a file", cure="leave it out, or give a file"
+        )
+    model, terminal = load(bundle, threads=threads), Terminal()
+    if file is not None and output is not None:
+        rows = predict_file(model, file, output, column=column, encoding=encoding, progress=terminal)
         typer.echo(f"{rows:,} predictions in {output}", err=True)
         return
-    for record in records:
-        typer.echo(json.dumps(record, ensure_ascii=False))
+    if file is not None:
+        records = predict_rows(model, file, column=column, encoding=encoding, progress=terminal)
+    else:
+        records = iter(model.predict(text or []))
+    if output is not None:
+        typer.echo(f"{write(records, output):,} predictions in {output}", err=True)
+        return
+    _say(records)
+
+
+def _say(records: Iterable[Any]) -> None:
+    """One line of JSON each, in ASCII where the screen or the pipe has not all of Unicode."""
+    import json
+    import os
+
+    plain = (sys.stdout.encoding or "ascii").lower().replace("-", "") != "utf8"
+    try:
+        for record in records:
+            typer.echo(json.dumps(record, ensure_ascii=plain))
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; nothing may be left to be flushed at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
 
 
 @app.command()

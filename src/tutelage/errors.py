@@ -76,6 +76,10 @@ class TrainingError(TutelageError):
     """Training cannot go on: a value that is not finite, or memory that does not suffice."""
 
 
+class ExportError(TrainingError):
+    """A student that has learned, and cannot be written as a graph."""
+
+
 class Interrupted(TutelageError):  # noqa: N818 - an interruption is not an error of anybody's
     """The user stopped the run; everything up to the last checkpoint is kept."""
 

@@ -10,11 +10,22 @@ from tutelage import assistant, rewording, sizes
 from tutelage.artifacts.corpus import ALSO, MORE, Corpus
 from tutelage.artifacts.network import Network
 from tutelage.augment import copies
-from tutelage.compress import vocabulary
-from tutelage.errors import RecipeError
+from tutelage.compress import export, vocabulary
+from tutelage.errors import ExportError, ModelError, RecipeError
 from tutelage.recipe import Recipe, StudentRecipe
 from tutelage.recipe_data import OtherRecipe
-from tutelage.student import build, curriculum, distil, growth, ladder, losses, matching, usefulness, weighting
+from tutelage.student import (
+    build,
+    curriculum,
+    distil,
+    growth,
+    initialise,
+    ladder,
+    losses,
+    matching,
+    usefulness,
+    weighting,
+)
 from tutelage.student.build import Shape
 from tutelage.tasks import Task
 from tutelage.teacher import strategies
@@ -67,9 +78,25 @@ def impossible(recipe: Recipe, teacher: Network, corpus: Corpus) -> None:
 
     The teacher has the layers that it will have: one that is to read the mean of all tokens has it already.
     """
-    shape(recipe, teacher.model)
+    _exportable(shape(recipe, teacher.model), recipe.student, teacher)
     other_tokens(recipe.student, teacher, corpus)
     rewording.refuse_unfit(recipe)
+
+
+def _exportable(student: Shape, settings: StudentRecipe, teacher: Network) -> None:
+    """Raise `ModelError` when the student would be of an architecture that torch cannot write as a graph.
+
+    In a search, others are there to be taken.
+    """
+    config = teacher.model.config
+    if settings.searches or student.width != int(config.hidden_size) or export.known(config.model_type):
+        return
+    layer = replace(student, layers=1, kernel=0, static=False)
+    kept = range(int(config.vocab_size))
+    try:
+        export.attempt(initialise.create(teacher, layer, tokenizer=teacher.tokenizer, kept=kept, seed=0))
+    except ExportError as error:
+        raise ModelError(error.given, expected=error.expected, cure=error.cure) from error
 
 
 def shape(recipe: Recipe, teacher: Any) -> Shape:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import builtins
 import csv
 import errno
+import gzip
 import json
 import os
 import tempfile
@@ -49,6 +50,12 @@ def as_lines(path: Path) -> None:
     path.write_text("\r\n".join(TEXTS) + "\r\n", encoding="utf-8")
 
 
+def packed(path: Path, write: Callable[[Path], None]) -> None:
+    plain = path.with_suffix("")
+    write(plain)
+    path.write_bytes(gzip.compress(plain.read_bytes()))
+
+
 FORMATS: dict[str, Callable[[Path], None]] = {
     "rows.csv": as_csv,
     "rows.tsv": lambda path: as_csv(path, "\t"),
@@ -56,6 +63,8 @@ FORMATS: dict[str, Callable[[Path], None]] = {
     "strings.ndjson": as_strings,
     "rows.parquet": as_parquet,
     "rows.txt": as_lines,
+    "rows.csv.gz": lambda path: packed(path, as_csv),
+    "rows.jsonl.gz": lambda path: packed(path, as_jsonl),
 }
 
 
@@ -217,6 +226,25 @@ def test_a_file_that_cannot_be_read_is_refused_and_leaves_nothing(
     with pytest.raises(DataError, match=match):
         predict_file(bundle, source, tmp_path / "out.jsonl")
     assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+def test_an_answer_that_is_there_is_no_reason_to_complain_of_it(tmp_path: Path, bundle: Bundle) -> None:
+    (tmp_path / "out.jsonl").write_text("old")
+    with pytest.raises(DataError, match=r"typo\.csv is not there"):
+        predict_file(bundle, tmp_path / "typo.csv", tmp_path / "out.jsonl")
+    as_csv(tmp_path / "rows.csv")
+    with pytest.raises(OutputError, match="cannot be written"):
+        predict_file(bundle, tmp_path / "rows.csv", tmp_path / "out.jsonl" / "answers.jsonl")
+    with pytest.raises(DataError, match="is a folder"):
+        predict_file(bundle, tmp_path, tmp_path / "out.jsonl")
+    assert (tmp_path / "out.jsonl").read_text() == "old"
+
+
+def test_a_torn_archive_is_told_of(tmp_path: Path, bundle: Bundle) -> None:
+    packed(tmp_path / "rows.csv.gz", as_csv)
+    (tmp_path / "rows.csv.gz").write_bytes((tmp_path / "rows.csv.gz").read_bytes()[:-20])
+    with pytest.raises(DataError, match=r"rows\.csv\.gz cannot be read"):
+        predict_file(bundle, tmp_path / "rows.csv.gz", tmp_path / "out.jsonl")
 
 
 def test_what_was_there_survives_a_failure(tmp_path: Path, bundle: Bundle) -> None:

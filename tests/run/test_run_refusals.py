@@ -47,6 +47,38 @@ def test_a_layer_map_that_cannot_be_is_refused_before_the_teacher_is_trained(
     assert not (tmp_path / "run" / "teacher").exists()
 
 
+@pytest.mark.parametrize(
+    ("kind", "sizes"),
+    [
+        (
+            "Longformer",
+            {
+                "hidden_size": 32,
+                "num_hidden_layers": 3,
+                "num_attention_heads": 4,
+                "intermediate_size": 64,
+                "attention_window": 8,
+                "pad_token_id": 0,
+            },
+        ),
+        ("XLNet", {"d_model": 32, "n_layer": 3, "n_head": 4, "d_inner": 64}),
+    ],
+)
+def test_an_architecture_that_torch_cannot_export_is_refused_before_the_teacher_is_trained(
+    kind: str, sizes: dict[str, int], reviews: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tokenizer = tiny_models.word_piece()
+    config = getattr(transformers, f"{kind}Config")(vocab_size=len(tokenizer), **sizes)
+    getattr(transformers, f"{kind}Model")(config).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    given = tiny_recipe.recipe(reviews, tmp_path / "model", tmp_path / "run", student={"layers": 2})
+    refused(ModelError, "torch cannot export", given)
+    assert "def forward" not in capfd.readouterr().err
+    assert not (tmp_path / "run" / "teacher").exists()
+    given["student"] = {"layers": 2, "width": 16, "heads": 4}
+    check(given)
+
+
 def test_everything_that_does_not_fit_the_task_is_told_at_once(reviews: Path, bert: Path, tmp_path: Path) -> None:
     given = tiny_recipe.recipe(
         reviews,

@@ -29,15 +29,16 @@ def outputs(self, texts, **settings):
     time.sleep(delay)
     return real(self, texts, **settings)
 Bundle.outputs = outputs
-serve(sys.argv[1], port=0, threads=1, limits=ServeLimits(batch_tokens=30))
+limits = ServeLimits(batch_tokens=30, deadline_seconds=float(sys.argv[3]))
+serve(sys.argv[1], port=0, threads=1, limits=limits)
 print("ended", flush=True)
 """
 
 
 @contextmanager
-def server(folder: Path, delay: float = 0.0) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def server(folder: Path, delay: float = 0.0, deadline: float = 30.0) -> Iterator[tuple[subprocess.Popen[str], str]]:
     process = subprocess.Popen(
-        [sys.executable, "-c", SLOW, str(folder), str(delay)],
+        [sys.executable, "-c", SLOW, str(folder), str(delay), str(deadline)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -74,6 +75,45 @@ def test_sigterm_answers_what_is_in_flight_refuses_what_is_new_and_ends(served_f
         out, err = process.communicate(timeout=30)
         assert time.monotonic() - start < 30
         assert (process.returncode, out.strip(), err) == (0, "ended", "")
+
+
+def connected(url: str, said: bytes) -> socket.socket:
+    """A connection on which something was said."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    connection = socket.create_connection((host, int(port)), timeout=30)
+    connection.sendall(said)
+    return connection
+
+
+def test_connections_that_never_ask_are_closed(served_folder: Path) -> None:
+    with server(served_folder, deadline=1.0) as (_, url):
+        silent = [connected(url, said) for said in (b"", b"POST /v1/predict HTTP/1.1\r\nHost: ")]
+        with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
+            began = time.monotonic()
+            while time.monotonic() - began < 2.5:  # whoever asks again and again is not closed on
+                assert client.post("/v1/predict", json={"inputs": ["a fine film"]}).status_code == 200
+        for connection in silent:
+            assert connection.recv(1) == b""
+            connection.close()
+
+
+def test_nothing_is_done_for_clients_that_have_gone(served_folder: Path) -> None:
+    body = b'{"inputs": ["' + b"a fine film " * 20 + b'"]}'
+    head = b"POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    asked = head + f"Content-Length: {len(body)}\r\n\r\n".encode() + body
+    with (
+        server(served_folder, delay=0.6) as (_, url),
+        httpx.Client(base_url=url, timeout=30, trust_env=False) as client,
+    ):
+        gone = [connected(url, asked) for _ in range(8)]
+        until = time.monotonic() + 10
+        while "tutelage_in_flight_requests 8" not in client.get("/metrics").text:
+            assert time.monotonic() < until, "8 requests were never in flight together"
+        for connection in gone:
+            connection.close()
+        began = time.monotonic()
+        assert client.post("/v1/predict", json={"inputs": ["a fine film"]}).status_code == 200
+        assert time.monotonic() - began < 4 * 0.6
 
 
 def test_an_idle_server_ends_soon_and_leaks_no_text(served_folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +17,9 @@ from tutelage.storage import whole_file
 
 _ROWS = 1024
 _MOST_LINKS = 40
+_CURE = "give `-o predictions.jsonl`"
+# No permission; something in the path is a file and no folder.
+_NO_PLACE = (PermissionError, NotADirectoryError, FileExistsError)
 
 
 def predict_file(
@@ -33,23 +36,32 @@ def predict_file(
     `target` appears whole at the end, or not at all; a pipe or a device is written to as it is. Raises `DataError` for
     a file or row that cannot be read, `OutputError` when `target` cannot be written there.
     """
-    if target.is_dir() or (target.exists() and target.samefile(source)):
-        given = "is a folder" if target.is_dir() else "is the file that is read"
-        raise OutputError(f"{target} {given}", expected="another file", cure="give `-o predictions.jsonl`")
-    shown, written = progress or Silent(), 0
-    try:
-        with (
-            _opened(target) as output,
-            shown.bar(f"answering {source.name}", 0) as bar,
-        ):
+    if target.exists() and source.exists() and target.samefile(source):
+        raise OutputError(f"{target} is the file that is read", expected="another file", cure=_CURE)
+    with (progress or Silent()).bar(f"answering {source.name}", 0) as bar:
+
+        def counted() -> Iterator[dict[str, Any]]:
             for record in predict_rows(bundle, source, column=column, encoding=encoding, progress=progress):
+                yield record
+                bar.advance(1)
+
+        return write(counted(), target)
+
+
+def write(records: Iterable[dict[str, Any]], target: Path) -> int:
+    """Write each as a line of JSON to `target`, whole or not at all; returns how many. See `predict_file`."""
+    if target.is_dir():
+        raise OutputError(f"{target} is a folder", expected="a file", cure=_CURE)
+    written = 0
+    try:
+        with _opened(target) as output:
+            for record in records:
                 output.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
                 written += 1
-                bar.advance(1)
     except (OSError, StorageError) as error:
         # A full disk is nobody's mistake; a place that may not be written to, or that nobody reads any more, is.
         refused = error if isinstance(error, OSError) else error.__cause__
-        if not isinstance(refused, OSError) or not (refused is error or isinstance(refused, PermissionError)):
+        if not isinstance(refused, OSError) or not (refused is error or isinstance(refused, _NO_PLACE)):
             raise
         raise OutputError(
             f"{target} cannot be written: {refused.strerror}", expected="a place you may write to"
@@ -101,7 +113,8 @@ def predict_rows(
     """The records of a file's rows, one by one; at most a block of rows is in memory."""
     cut = 0
     for texts in blocks(source, column=column, encoding=encoding, size=_ROWS):
-        cut += sum(len(text) > bundle.limits.max_characters for text in texts)
+        most = bundle.limits.max_characters
+        cut += sum(len(text) > most and len(bundle.clean(text)) > most for text in texts)
         yield from bundle.predict(texts)
     if cut and progress:
         many = "1 text is" if cut == 1 else f"{cut:,} texts are"

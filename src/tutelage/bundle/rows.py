@@ -3,35 +3,40 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import io
 import itertools
 import json
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from tutelage import separated
 from tutelage.errors import DataError, UserError
 from tutelage.separated import Dialect
 
 _DEFAULT = "text"
+_GZIP = ".gz"
 
 
 def blocks(path: Path, *, column: str | None = None, encoding: str = "utf-8", size: int = 1024) -> Iterator[list[str]]:
     """Lists of at most `size` texts, one a row, in the file's order; a missing text is an empty one.
 
-    The format follows the suffix: .csv, .tsv, .jsonl / .ndjson, .parquet, .txt. The column is `column`, else
-    `text`, else the only one. Blank lines are rows in .txt and skipped in the other text formats.
+    The format follows the suffix: .csv, .tsv, .jsonl / .ndjson, .txt, each also packed as .gz, or .parquet. The column
+    is `column`, else `text`, else the only one. Blank lines are rows in .txt and skipped in the other text formats.
 
     Raises `DataError` with what the file holds instead.
     """
-    reader = _READERS.get(path.suffix.lower())
+    reader = _READERS.get(_suffix(path))
     if not path.is_file():
-        raise DataError(f"{path} is not there", expected="a file", cure="check the path")
-    if reader is None:
+        given = "is a folder" if path.is_dir() else "is not there"
+        raise DataError(f"{path} {given}", expected="a file", cure="check the path")
+    if reader is None or (_packed(path) and reader is _parquet):
         raise DataError(
             f"{path} ends in {path.suffix or 'nothing'}",
-            expected=", ".join(_READERS),
+            expected=f"{', '.join(_READERS)}; all but the last also with {_GZIP}",
             cure="convert or rename the file",
         )
     found = False
@@ -46,17 +51,34 @@ def blocks(path: Path, *, column: str | None = None, encoding: str = "utf-8", si
             expected=f"a file in {encoding}",
             cure="name its encoding: `--encoding latin-1`, `--encoding utf-16` ...",
         ) from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}", expected="a file you may read") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(
+            f"{path} cannot be read: {getattr(error, 'strerror', None) or error}",
+            expected="a whole file that you may read",
+        ) from error
     if not found:
         raise DataError(f"{path} holds no rows", expected="at least one row", cure="check the file")
 
 
+def _suffix(path: Path) -> str:
+    """What tells the format."""
+    return Path(path.stem).suffix.lower() if _packed(path) else path.suffix.lower()
+
+
+def _packed(path: Path) -> bool:
+    return path.suffix.lower() == _GZIP
+
+
+def _open(path: Path, encoding: str, newline: str | None = None) -> IO[str]:
+    unpacked = cast(IO[bytes], gzip.GzipFile(path)) if _packed(path) else path.open("rb")
+    return io.TextIOWrapper(unpacked, encoding=_with_mark(encoding), newline=newline)
+
+
 def _separated(path: Path, column: str | None, encoding: str) -> Iterator[str]:
-    opened = partial(path.open, encoding=_with_mark(encoding), newline="")
+    opened = partial(_open, path, encoding, newline="")
     before = csv.field_size_limit()
     try:
-        dialect = separated.dialect(opened, tabs=path.suffix.lower() == ".tsv")
+        dialect = separated.dialect(opened, tabs=_suffix(path) == ".tsv")
         with opened() as file:
             yield from _cells(path, (row for row in separated.rows(path, file, dialect) if row), column, dialect)
     finally:
@@ -80,7 +102,7 @@ def _cells(path: Path, rows: Iterator[list[str]], column: str | None, dialect: D
 
 
 def _jsonl(path: Path, column: str | None, encoding: str) -> Iterator[str]:
-    with path.open(encoding=_with_mark(encoding)) as file:
+    with _open(path, encoding) as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
@@ -132,7 +154,7 @@ def _parquet(path: Path, column: str | None, encoding: str) -> Iterator[str]:  #
 def _lines(path: Path, column: str | None, encoding: str) -> Iterator[str]:
     if column is not None:
         raise DataError(f"{path} has no columns", expected="plain lines", cure="leave `--column` out")
-    with path.open(encoding=_with_mark(encoding)) as file:
+    with _open(path, encoding) as file:
         yield from (line.removesuffix("\n") for line in file)
 
 
@@ -163,6 +185,6 @@ _READERS: dict[str, Callable[[Path, str | None, str], Iterator[str]]] = {
     ".tsv": _separated,
     ".jsonl": _jsonl,
     ".ndjson": _jsonl,
-    ".parquet": _parquet,
     ".txt": _lines,
+    ".parquet": _parquet,
 }

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
+import re
+import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +27,7 @@ from tutelage.artifacts.network import Network
 from tutelage.artifacts.no_layers import NoLayers
 from tutelage.compress.attention import operator as attention_operator
 from tutelage.compress.run import outputs
-from tutelage.errors import TutelageError
+from tutelage.errors import ExportError
 
 # Largest difference of any output between PyTorch and ONNX Runtime in fp32, in the unit that a head is trained in,
 # where outputs are about 1 to 10; and as many steps between neighbouring numbers of the largest output.
@@ -38,6 +42,16 @@ _FOLDED = 1024
 _LARGEST = 1.6e9
 # Tokens. Below, torch's tracer takes the lengths of an encoder-decoder for special cases, and refuses to generalise.
 _SHORTEST = 3
+# Of terminals, in torch's messages; and what those begin with that says nothing about the model.
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_OF_TORCH = ("Failed to export", "This is step", "## ", "Next steps", "#")
+# Architectures that are exported in tests; of any other, one layer is tried before a student is trained.
+_KNOWN = frozenset(
+    {
+        *("albert", "bart", "bert", "deberta-v2", "distilbert", "electra", "gpt2", "llama", "modernbert", "mpnet"),
+        *("roberta", "t5", "xlm-roberta"),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -64,10 +78,10 @@ def export(network: Network, file: Path, *, texts: list[str]) -> Export:
     """Write `file`: input_ids (B, T) and attention_mask (B, T), both int64 -> logits (B, K).
 
     Numerical parity is checked on `texts`. Where the head reads the first token only, the last layer computes nothing
-    else; this is kept when the outputs are the same. Raises `TutelageError` when they are not even without it.
+    else; this is kept when the outputs are the same. Raises `ExportError` when they are not even without it.
     """
     if not fits(network):
-        raise TutelageError(
+        raise ExportError(
             f"a student of {network.parameters:,} weights is too large for one ONNX file",
             expected=f"at most {int(_LARGEST / 4):,}",
             cure="choose a smaller `student.size`",
@@ -90,11 +104,23 @@ def export(network: Network, file: Path, *, texts: list[str]) -> Export:
         if difference <= allowed:
             return Export(file, difference, first_token)
         differences.append(difference)
-    raise TutelageError(
+    raise ExportError(
         f"the exported graph differs from the model by up to {min(differences):.2g}",
         expected=f"at most {allowed:.2g} on {len(texts)} real rows",
         cure="this architecture is not exported faithfully; choose another `teacher.model`",
     )
+
+
+def known(architecture: str) -> bool:
+    """Whether models of an architecture are known to be exported."""
+    return architecture in _KNOWN
+
+
+def attempt(network: Network) -> None:
+    """Raise `ExportError` when torch cannot write a network like this one: a layer of it tells."""
+    # torch prints the whole graph where it cannot go on.
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+        _write(network, Path(folder) / "graph.onnx")
 
 
 class _Logits(nn.Module):
@@ -131,7 +157,7 @@ def trace_rows(module: nn.Module, file: Path, *, width: int, names: Sequence[str
 def _traced(
     module: nn.Module, given: tuple[torch.Tensor, ...], shapes: dict[str, Any], file: Path, names: Sequence[str]
 ) -> None:
-    with warnings.catch_warnings(), _quiet("torch.onnx", "torch.export", "onnxscript"):
+    with warnings.catch_warnings(), _quiet("torch.onnx", "torch.export", "torch.fx", "onnxscript"):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             module.eval(),
@@ -188,11 +214,18 @@ def _write(network: Network, file: Path) -> None:
             return
         finally:
             model.set_attn_implementation(fused)
-    raise TutelageError(
-        f"torch cannot export a {model.config.model_type} model to ONNX: {str(problem).splitlines()[0]}",
+    raise ExportError(
+        f"torch cannot export a {model.config.model_type} model to ONNX: {_first_line(problem)}",
         expected="an architecture that torch's exporter understands",
         cure="choose another `teacher.model`, or a student with `width` below the teacher's (it is a BERT)",
     ) from problem
+
+
+def _first_line(problem: BaseException) -> str:
+    """What torch says first, without colours and without the steps that it would have its own developers take."""
+    causes = [problem, *([problem.__cause__] if problem.__cause__ else [])]
+    lines = [_COLOUR.sub("", line).strip() for cause in reversed(causes) for line in str(cause).splitlines()]
+    return next((line for line in lines if line and not line.startswith(_OF_TORCH)), type(problem).__name__)
 
 
 class _quiet:  # noqa: N801 - a context manager, used as a verb

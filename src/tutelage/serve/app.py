@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import html
+import json
+import re
 import secrets
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
@@ -15,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -30,6 +32,8 @@ from tutelage.serve.schema import openapi, request_model
 # A body too large is read on and thrown away up to so many times the limit: a client that still sends would
 # otherwise meet a closed connection instead of the refusal.
 _DISCARD = 16
+# Of a character that JSON writes in two parts, one of them.
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 _PAGE = Path(__file__).with_name("page.html")
 
 
@@ -86,7 +90,7 @@ class Service:
             raise self._later(503, "stopping", "the server is stopping")
         texts = self._texts(await self._body(request))
         try:
-            answers = await self.batcher.answer(texts)
+            answers = await self._answers(texts, request)
         except QueueFull:
             raise self._later(429, "queue_full", f"{self.limits.max_queue} requests wait already") from None
         except TimeoutError:
@@ -95,6 +99,19 @@ class Service:
         if all(answer is FAILED for answer in answers):
             raise Refusal(500, "prediction_failed", "the model could answer none of the texts")
         return JSONResponse({"predictions": answers})
+
+    async def _answers(self, texts: list[str], request: Request) -> list[dict[str, Any]]:
+        """What the model says, unless the client goes first: then nothing more is done for it."""
+        answer = asyncio.ensure_future(self.batcher.answer(texts))
+        gone = asyncio.ensure_future(_gone(request))
+        try:
+            await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                raise ClientDisconnect
+            return answer.result()
+        finally:
+            answer.cancel()
+            gone.cancel()
 
     async def live(self, request: Request) -> Response:  # noqa: ARG002 - Starlette's signature
         """200 while the process runs."""
@@ -177,7 +194,7 @@ class Service:
 
     def _texts(self, body: bytes) -> list[str]:
         try:
-            value: BaseModel = self._request.model_validate_json(body)
+            value: BaseModel = self._request.model_validate_json(_paired(body))
         except ValidationError as error:
             raise _misshapen(error) from None
         texts: list[str] = value.inputs  # type: ignore[attr-defined]
@@ -196,6 +213,22 @@ class Service:
     def _later(self, status: int, code: str, message: str) -> Refusal:
         seconds = str(self.limits.retry_after_seconds)
         return Refusal(status, code, message, cure=f"try again in {seconds} s", headers={"Retry-After": seconds})
+
+
+async def _gone(request: Request) -> None:
+    """Returns when the client has."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _paired(body: bytes) -> bytes:
+    """A body without the halves of characters that clients cut in two: JSON may hold them, and no text does."""
+    if not _HALF.search(body):
+        return body
+    try:
+        return json.dumps(json.loads(body), ensure_ascii=False).encode(errors="ignore")
+    except (ValueError, RecursionError):
+        return body
 
 
 def _misshapen(error: ValidationError) -> Refusal:

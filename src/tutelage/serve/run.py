@@ -11,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import uvicorn
 from starlette.applications import Starlette
@@ -25,6 +27,7 @@ TOKEN_VARIABLE = "TUTELAGE_TOKEN"
 # Seconds of refusing after SIGTERM even when nothing is in flight: balancers see /ready turn, and connections
 # accepted just before still get an answer.
 _LINGER = 0.5
+_TICKS = 10  # uvicorn's, a tenth of a second each, between two looks for connections that say nothing
 
 
 def serve(
@@ -145,6 +148,8 @@ class _Server(uvicorn.Server):
         self._service: Service = app.state.service
         self._limits, self._title = limits, title
         self._signalled: float | None = None
+        # Of connections without a request under way: the last request, and since when it has been the last.
+        self._silent: WeakKeyDictionary[Any, tuple[Any, float]] = WeakKeyDictionary()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -164,7 +169,23 @@ class _Server(uvicorn.Server):
             # uvicorn's own end takes up to 3 s more.
             if done or waited >= max(self._limits.drain_seconds - 3, 0):
                 self.should_exit = True
+        if counter % _TICKS == 0:
+            self._close_silent()
         return await super().on_tick(counter)
+
+    def _close_silent(self) -> None:
+        """uvicorn closes those that were answered; whoever never ends the head of a request would stay for ever."""
+        now = time.monotonic()
+        connections: list[Any] = list(self.server_state.connections)
+        for connection in connections:
+            last = connection.cycle
+            if last is not None and not last.response_complete:
+                continue
+            known, since = self._silent.setdefault(connection, (last, now))
+            if known is not last:
+                self._silent[connection] = (last, now)
+            elif now - since > self._limits.deadline_seconds:
+                connection.transport.close()
 
 
 def _checked(token: str | None) -> str | None:

@@ -13,7 +13,7 @@ from tutelage.errors import ModelError
 from tutelage.recipe import StudentRecipe
 
 # Names under which architectures keep the inner size of their feed-forward blocks.
-_FEED_FORWARD = ("intermediate_size", "hidden_dim", "d_ff", "ffn_dim", "encoder_ffn_dim", "n_inner")
+_FEED_FORWARD = ("intermediate_size", "hidden_dim", "d_ff", "ffn_dim", "encoder_ffn_dim", "n_inner", "d_inner")
 # Architectures with one row for each position, from 0 on.
 _COUNTED = ("bert", "distilbert", "electra")
 # Those that answer embeddings as they answer ids.

@@ -22,6 +22,9 @@ from tutelage.student import build
 from tutelage.student.build import Shape
 from tutelage.training import supervised
 
+# Settings with an entry a layer: which see everything, which their surroundings, and how much of those.
+_BY_LAYER = ("layer_types", "attention_window")
+
 
 def create(teacher: Network, shape: Shape, *, tokenizer: Any, kept: Sequence[int], seed: int) -> Network:
     """A student of some shape; `kept` are the teacher's token ids behind the student's, in order."""
@@ -34,8 +37,9 @@ def create(teacher: Network, shape: Shape, *, tokenizer: Any, kept: Sequence[int
     ids, positions = torch.tensor(kept, dtype=torch.long), teacher.reading.max_tokens
     if shape.width == full.width:
         smaller = build.same_width(config, shape, vocabulary=len(kept), positions=positions)
-        if getattr(config, "layer_types", None):  # which layers see everything, and which their surroundings
-            smaller.layer_types = [config.layer_types[layer] for layer in uniform(full.layers, shape.layers)]
+        for name in _BY_LAYER:
+            if isinstance(each := getattr(config, name, None), list):
+                setattr(smaller, name, [each[layer] for layer in uniform(full.layers, shape.layers)])
         _name_tokens(smaller, config, tokenizer)
         model = auto.from_config(smaller)
         model.load_state_dict(_taken(teacher.model, model, full, shape, ids))
