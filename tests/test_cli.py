@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -255,6 +256,17 @@ def test_predict_writes_a_line_a_row_to_the_screen_or_to_a_file(
     assert (tmp_path / "out" / "all.jsonl").read_text("utf-8") == screen.out
 
 
+def test_a_folder_of_something_else_is_no_broken_bundle(tutelage: Type, bundle: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(bundle, run / "bundle")
+    for name in ("student", "other/model", "unfinished/.tutelage"):
+        (run / name).mkdir(parents=True)
+    (run / "student" / "manifest.json").write_text('{"files": {}}')
+    refused(tutelage("predict", run / "student", "-t", "a"), "student is no bundle", f"give {run / 'bundle'}")
+    refused(tutelage("predict", run / "other" / "model", "-t", "a"), "model is no bundle")
+    refused(tutelage("predict", run / "unfinished", "-t", "a"), "finish the run first")
+
+
 def test_texts_may_be_answered_into_a_file(tutelage: Type, bundle: Path, tmp_path: Path) -> None:
     answer = tutelage("predict", bundle, "-t", "a fine film", "-t", "dull", "-o", tmp_path / "out.jsonl")
     assert (answer.code, answer.out) == (0, "")
@@ -304,7 +316,7 @@ def test_a_package_of_the_train_extra_that_is_missing_is_named_with_the_cure(
     tutelage: Type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fail(monkeypatch, ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn"))
-    refused(tutelage("run", "x"), "'torch'", "pip install 'tutelage[train]'")
+    refused(tutelage("run", "x"), "'torch'", "pip install -c constraints.txt '.[train]'")
 
 
 def test_a_module_of_our_own_that_is_missing_is_not_blamed_on_the_user(

@@ -72,7 +72,7 @@ def test_values_are_told_in_words(written: Path) -> None:
     for row in (
         "| `task` | `text-classification`, `text-regression` | *required* |",
         "| `train` | text or list of texts | *required* |",
-        "| `seed` | whole number ≥ 0 | `0` |",
+        "| `seed` | whole number ≥ 0 and ≤ 4,000,000,000 | `0` |",
         "| `threads` | whole number ≥ 1 or `null` | `null` |",
         "| `test_share` | number ≥ 0 and < 1 | `0.2` |",
         "| `temperature` | number > 0 | `1.0` |",

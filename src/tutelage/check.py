@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import torch
 
@@ -20,6 +21,7 @@ from tutelage.compress import vocabulary
 from tutelage.data.health import describe
 from tutelage.data.prepare import prepare
 from tutelage.encoding import reading
+from tutelage.evaluate import machine
 from tutelage.folder import RunFolder
 from tutelage.progress import Progress, Silent
 from tutelage.recipe import Recipe
@@ -27,6 +29,8 @@ from tutelage.student import build, growth, initialise, ladder, matching
 from tutelage.student.build import Shape
 from tutelage.tasks import TASKS
 from tutelage.teacher import fine_tune, load, strategies
+
+_MANY_UNKNOWN = 0.05
 
 
 def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None = None) -> list[str]:
@@ -38,6 +42,8 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
     shown = progress or Silent()
     recipe = recipes.load(source)
     refuse.unfit(recipe, TASKS[recipe.task])
+    if problem := machine.too_many(recipe.threads):
+        shown.warn(problem)
     RunFolder(Path(recipe.output)).refuse_others(recipe, resume=True)
     with _quarantined() as (folder, left_at), _threads(recipe):
         corpus = prepare(recipe, folder / "corpus", shown, left_at=left_at)
@@ -57,6 +63,8 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
             # A first task leaves a head of its own.
             fitted = fitted if first is None else first_task.same(first.task, corpus.task)
             if trains:
+                if first is None and (problem := fine_tune.told(settings, corpus.task, fitted=fitted)):
+                    shown.warn(problem)
                 strategies.refuse_impossible(teacher.model, settings)
                 free = psutil.virtual_memory().available
                 targets = corpus["train"].targets
@@ -67,6 +75,7 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
         recipe = recipe.model_copy(update={"teacher": settings})
         with shown.bar("Trying a few steps", 2) as bar:
             tokens = teacher.tokenize(corpus["train"].texts())
+            _warn_of_unknown(tokens, teacher, shown)
             seconds = {"labels": before, "first task": forecast.first_seconds(recipe, first, teacher) if first else 0.0}
             with _ready(teacher, recipe, corpus, fitted=fitted, trains=trains):
                 costs = [forecast.cost(teacher, tokens, recipe.teacher)]
@@ -173,3 +182,15 @@ def _threads(recipe: Recipe) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _warn_of_unknown(tokens: Tokens, teacher: Network, shown: Progress) -> None:
+    """Say so where many tokens, special ones aside, stand for what the teacher's tokenizer does not know."""
+    unknown = teacher.tokenizer.unk_token_id
+    special = [one for one in teacher.tokenizer.all_special_ids if one != unknown]
+    words = tokens.flat[~np.isin(tokens.flat, special)]
+    share = float((words == unknown).mean()) if unknown is not None and len(words) else 0.0
+    if share > _MANY_UNKNOWN:
+        shown.warn(
+            f"{share:.0%} of the tokens of train are unknown to the teacher: take a model of this language and script"
+        )

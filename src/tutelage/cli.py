@@ -275,6 +275,7 @@ def _show_pretrained(finished: Pretrained) -> None:
     typer.echo(
         f"Held-out perplexity: {ways} per {results['unit']} ({bits} bits per byte), after {results['steps']:,} steps\n"
         f"Figures: {finished.path / 'pretraining.json'}\n\nNext, in a recipe for `tutelage run`:\n"
+        f"  data: {{max_tokens: {finished.recipe.training.length}}}     # or less\n"
         f"  teacher: {{model: {finished.model}}}"
     )
 
@@ -292,5 +293,5 @@ def _missing(package: str) -> TutelageError:
     return UserError(
         f"this command needs the Python package {package!r}, which is not installed",
         expected="the training extra",
-        cure="pip install 'tutelage[train]'",
+        cure="from a clone of tutelage: pip install -c constraints.txt '.[train]'",
     )

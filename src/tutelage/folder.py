@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -83,6 +84,12 @@ class RunFolder:
         Raises `OutputError` when it holds anything else, or another process works in it; with `resume`, a changed
         recipe is accepted, and the stages that the change touches are done again.
         """
+        if (processes := os.environ.get("WORLD_SIZE", "1")) != "1":
+            raise OutputError(
+                f"this is one of {processes} processes that would write into {recipe.output}",
+                expected="one process, which uses all cores",
+                cure="start it without torchrun or `accelerate launch`",
+            )
         run = cls(Path(recipe.output), recipe_name=recipe_name)
         run.refuse_others(recipe, resume=resume)
         (run.path / _INSIDE).mkdir(parents=True, exist_ok=True)
@@ -95,6 +102,15 @@ class RunFolder:
         """Raise `OutputError` when the folder is not this recipe's to write to; changes nothing."""
         if self.path.exists() and not self.path.is_dir():
             raise OutputError(f"the output {self.path} is a file", expected="a folder", cure="change `output`")
+        self._refuse_places()
+        for key, model in recipe.models:
+            place = Path(model).expanduser()
+            if place.exists() and place.resolve().is_relative_to(self.path.resolve()):
+                raise OutputError(
+                    f"`{key}` is {model}, which this run writes over: each time it would go on from another model",
+                    expected="a model outside of the output folder",
+                    cure="change `output`",
+                )
         # What is there when a run dies before its recipe is written is nobody's.
         ours = (_INSIDE, storage.PARTIAL)
         if not self.path.exists() or all(entry.name.startswith(ours) for entry in self.path.iterdir()):
@@ -118,6 +134,17 @@ class RunFolder:
                 cure="change `output`, or give --resume to redo there what the change touches; nothing was changed",
             )
 
+    def _refuse_places(self) -> None:
+        """Raise `OutputError` when the folder cannot be made, or not be written to."""
+        there = next(place for place in (self.path.absolute(), *self.path.absolute().parents) if place.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            why = "may not be written to" if there.is_dir() else "is a file"
+            raise OutputError(
+                f"the output folder {self.path} cannot be used: {there} {why}",
+                expected="a place that you may write to",
+                cure="change `output`",
+            )
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Work in the folder alone. Raises `OutputError` when another process does."""
@@ -130,7 +157,8 @@ class RunFolder:
                     expected="one run at a time in a folder",
                     cure="wait for it, stop it, or change `output`",
                 ) from None
-            for folder in (self.path, self.path / _INSIDE):
+            left = {place.parent for mark in storage.UNFINISHED for place in self.inside.rglob(f"{mark}*")}
+            for folder in {self.path, self.inside, *left}:
                 storage.mend(folder)
             yield
 

@@ -90,6 +90,8 @@ def run(
     try:
         with folder.locked():
             log = Logged(progress or Silent(), folder.path / LOG)
+            if problem := machine.too_many(recipe.threads):
+                log.warn(problem)
             return _Story(recipe, folder, log).tell()
     except KeyboardInterrupt:
         name = source if isinstance(source, str | Path) else folder.path / "recipe.yaml"

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from tutelage import recipe_file
-from tutelage.recipe_parts import Count, Name, Part, Positive, Share
+from tutelage.recipe_parts import Count, Folder, Name, Part, Positive, Seed, Share
 from tutelage.recipe_training import TrainingRecipe
 
 Objective = Literal["masked", "causal", "span"]
@@ -193,8 +193,8 @@ class PretrainRecipe(Part):
         default_factory=TokenizerRecipe, description="the tokenizer of a new model, trained on the texts"
     )
     training: PretrainTraining = Field(description="how long and how the model learns")
-    output: Name = Field(description="folder of the run; the model is in `model/` there")
-    seed: int = Field(0, ge=0, description="every random choice derives from it")
+    output: Folder = Field(description="folder of the run; the model is in `model/` there")
+    seed: Seed = Field(0, description="every random choice derives from it")
     threads: Count | None = Field(None, description="CPU threads; null: all cores")
 
     @model_validator(mode="after")
@@ -218,6 +218,11 @@ class PretrainRecipe(Part):
         if found:
             raise ValueError("; ".join(found))
         return self
+
+    @property
+    def models(self) -> list[tuple[str, str]]:
+        """The model to go on from, if any, and the key that names it."""
+        return [("model.checkpoint", self.model.checkpoint)] if self.model.checkpoint else []
 
     @property
     def positions(self) -> str:

@@ -27,6 +27,7 @@ from tutelage.errors import DataError, Interrupted
 from tutelage.folder import LOG, RunFolder
 from tutelage.pretrain_recipe import TRAINS, PretrainRecipe
 from tutelage.progress import Logged, Progress, Silent
+from tutelage.recipe_training import lesson_of
 from tutelage.teacher import load
 from tutelage.teacher.pretrain import architectures, checkpoint, learn, vocabulary
 from tutelage.teacher.pretrain.blocks import Blocks, Writer, Written
@@ -106,7 +107,8 @@ class _Story:
 
     def _name(self) -> str:
         """Of everything that the result depends on."""
-        dumped = self.recipe.model_dump(exclude={"output", "threads"})
+        recipe = self.recipe.model_copy(update={"training": lesson_of(self.recipe.training)})
+        dumped = recipe.model_dump(exclude={"output", "threads"})
         given = self.recipe.model.checkpoint
         return storage.fingerprint_of("pretrain 1", dumped, self._sources, load.identity(given) if given else None)
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, model_validator
 from tutelage import recipe_file, recipe_together, yaml_text
 from tutelage.recipe_data import DataRecipe
 from tutelage.recipe_matching import MatchingRecipe, Stage, misfits
-from tutelage.recipe_parts import Count, Name, Part, Portion, Positive, Share, TaskName
+from tutelage.recipe_parts import Count, Folder, Part, Portion, Positive, Seed, Share, TaskName
 from tutelage.recipe_shape import ShapeRecipe
 from tutelage.recipe_teacher import TeacherRecipe
 from tutelage.recipe_training import TrainingRecipe
@@ -283,9 +283,15 @@ class Recipe(Part):
         default_factory=CompressRecipe, description="what happens to the student after training"
     )
     evaluate: EvaluateRecipe = Field(default_factory=EvaluateRecipe, description="how the figures are measured")
-    output: Name = Field(description="folder of the run")
-    seed: int = Field(0, ge=0, description="every random choice derives from it")
+    output: Folder = Field(description="folder of the run")
+    seed: Seed = Field(0, description="every random choice derives from it")
     threads: Count | None = Field(None, description="CPU threads; null: all cores")
+
+    @property
+    def models(self) -> list[tuple[str, str]]:
+        """Every model to learn from, and the key that names it."""
+        several = [(f"teacher.models.{number}", name) for number, name in enumerate(self.teacher.models or [])]
+        return several or [("teacher.model", self.teacher.model)]
 
     @model_validator(mode="after")
     def _goes_together(self) -> Recipe:

@@ -14,6 +14,9 @@ from tutelage import yaml_text
 from tutelage.errors import RecipeError
 from tutelage.recipe_problems import problems
 
+# What only one kind of recipe has, and who reads it.
+_TELLING = {"objective": "pretrain", "task": "run"}
+_DATA = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".gz", ".txt")
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -25,10 +28,21 @@ def read(source: str | Path | Mapping[str, Any], kind: type[Model], *, hint: str
     if isinstance(source, Mapping):
         return _validate(dict(source), "the recipe", kind)
     path = Path(source)
-    return _validate(_parse(path, kind, hint), str(path), kind)
+    value = _parse(path, kind, hint)
+    ours = all(field in value for field, known in kind.model_fields.items() if known.is_required())
+    for field, command in _TELLING.items():
+        if field in value and field not in kind.model_fields and not ours:
+            raise RecipeError(str(path), [f"it is a recipe for `tutelage {command}`: `tutelage {command} {path}`"])
+    return _validate(value, str(path), kind)
 
 
 def _parse(path: Path, kind: type[BaseModel], hint: str) -> dict[str, Any]:
+    if path.suffix.lower() in _DATA and path.is_file():
+        raise RecipeError(str(path), [f"it is data and no recipe; {hint.replace('DATA', str(path))}"])
+    if path.is_dir():
+        inside = sorted(path.glob("*.yaml"))
+        cure = f"give {inside[0]}" if inside else hint
+        raise RecipeError(str(path), [f"it is a folder and no recipe; {cure}"])
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:

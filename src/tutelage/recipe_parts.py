@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from os.path import expanduser
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Portion = Annotated[float, Field(gt=0, le=1)]
@@ -12,6 +13,9 @@ Positive = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(min_length=1)]
+Folder = Annotated[Name, AfterValidator(expanduser)]
+# Libraries take 32 bits; other seeds are made by adding to it.
+Seed = Annotated[int, Field(ge=0, le=4_000_000_000)]
 TaskName = Literal["text-classification", "text-regression"]
 
 

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from tutelage.recipe_augment import TeacherAugmentRecipe
 from tutelage.recipe_parts import Count, Name, Part, Positive, Share, Sources, TaskName
-from tutelage.recipe_training import Arithmetic, LabelRecipe
+from tutelage.recipe_training import Arithmetic, LabelRecipe, lesson_of
 
 StrategyName = Literal[
     "full",
@@ -278,7 +278,7 @@ class TeacherRecipe(LabelRecipe):
         """
         unused = {"reads": self.reads == "auto", "augment": self.augment is None}
         left_out = ("first", "zero_shot", *AROUND, *(key for key, gone in unused.items() if gone))
-        value = self.model_dump(exclude=set(left_out))
+        value = lesson_of(self).model_dump(exclude=set(left_out))
         if self.augment is not None:
             value["augment"] = self.augment.identity()
         return value

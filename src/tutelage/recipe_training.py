@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -64,6 +64,18 @@ class TrainingRecipe(Part):
         given = [f"`{key}`" for key in keys if getattr(self, key)]
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} were given; they cannot be combined: choose one")
+
+
+# How a training is got over its troubles, which is no part of what it learns.
+_HANDLING = ("on_nan", "checkpoint_minutes")
+Trained = TypeVar("Trained", bound=Part)
+
+
+def lesson_of(settings: Trained) -> Trained:
+    """The settings as names of trainings know them: those that may change half-way, without a checkpoint being lost,
+    have their defaults."""
+    fields = type(settings).model_fields
+    return settings.model_copy(update={key: fields[key].default for key in _HANDLING if key in fields})
 
 
 class LabelRecipe(TrainingRecipe):

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from tutelage.recipe_augment import AugmentRecipe
 from tutelage.recipe_parts import Count, Part, Portion
+from tutelage.recipe_training import lesson_of
 
 
 class SelectRecipe(Part):
@@ -84,7 +85,7 @@ class TransferRecipe(Part):
 
     def identity(self) -> dict[str, Any]:
         """What a student is known by. What is left out here does not count, so that older artifacts stay valid."""
-        value = self.model_dump()
+        value = lesson_of(self).model_dump()
         if self.augment is not None:
             value["augment"] = self.augment.identity()
         gone = [key for key in TransferRecipe.model_fields if value[key] is None or key == "learning_curve"]

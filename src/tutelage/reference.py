@@ -63,8 +63,9 @@ def recipe_page(kind: type[BaseModel], title: str) -> str:
         "",
         _MARK,
         "",
-        "A YAML or TOML file. An unknown key is an error, and every problem is reported at once. Keys with the",
-        "default *required* must be given; all others may be left out.",
+        "A YAML or TOML file. Unknown keys and wrong values are reported all at once; then what contradicts itself;",
+        "then files. Relative paths start where `tutelage` is called. Keys with the default *required* must be given;",
+        "all others may be left out.",
         "",
         *_table(top, schema.get("required", [])),
     ]
@@ -132,7 +133,7 @@ def _in_words(value: Mapping[str, Any]) -> str:
         return _list_in_words(value["items"])
     if value["type"] == "object":
         return f"mapping of {_WORDS['string']} to {_in_words(value['additionalProperties'])}"
-    bounds = [f"{words} {value[key]:g}" for key, words in _BOUNDS.items() if key in value]
+    bounds = [f"{words} {value[key]:,.10g}" for key, words in _BOUNDS.items() if key in value]
     return f"{_WORDS[value['type']]} {' and '.join(bounds)}".rstrip()
 
 

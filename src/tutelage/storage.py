@@ -23,6 +23,8 @@ from tutelage.errors import StorageError, TutelageError
 MANIFEST = "manifest.json"
 PARTIAL = ".partial-"
 _ASIDE = ".previous-"
+UNFINISHED = (PARTIAL, _ASIDE)
+"""What the names of files begin with that a killed process left."""
 _BLOCK = 1 << 20
 
 

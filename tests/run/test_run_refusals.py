@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,37 @@ def test_a_layer_map_that_cannot_be_is_refused_before_the_teacher_is_trained(
     given = tiny_recipe.recipe(reviews, bert, tmp_path / "run", student={"layer_map": [2, 9]})
     refused(ModelError, r"`student.layer_map: \[2, 9\]`", given)
     assert not (tmp_path / "run" / "teacher").exists()
+
+
+def test_a_model_that_the_run_would_write_over_is_refused(reviews: Path, bert: Path, tmp_path: Path) -> None:
+    shutil.copytree(bert, tmp_path / "run" / ".tutelage" / "model")
+    given = tiny_recipe.recipe(reviews, tmp_path / "run" / ".tutelage" / "model", tmp_path / "run")
+    refused(OutputError, "which this run writes over", given)
+
+
+def test_a_place_that_no_folder_can_be_made_in_is_refused(
+    reviews: Path, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    refused(OutputError, "file is a file", tiny_recipe.recipe(reviews, bert, tmp_path / "file" / "run"))
+    monkeypatch.setattr("tutelage.folder.os.access", lambda *_: False)  # root may write everywhere
+    refused(OutputError, "may not be written to", tiny_recipe.recipe(reviews, bert, tmp_path / "run"))
+
+
+def test_a_run_of_many_processes_is_refused(
+    reviews: Path, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(OutputError, match="one of 2 processes"):
+        tutelage.run(tiny_recipe.recipe(reviews, bert, tmp_path / "run"))
+
+
+def test_what_a_killed_process_left_anywhere_in_the_folder_goes(reviews: Path, bert: Path, tmp_path: Path) -> None:
+    folder = RunFolder.claim(load(tiny_recipe.recipe(reviews, bert, tmp_path / "run")), resume=False)
+    left = folder.teachers / ".partial-abc"
+    left.mkdir(parents=True)
+    with folder.locked():
+        assert not left.exists()
 
 
 @pytest.mark.parametrize(

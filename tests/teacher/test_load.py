@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import tiny_models
 from splits import split
@@ -17,17 +19,18 @@ from tutelage.compress.run import outputs
 from tutelage.encoding import Reading
 from tutelage.errors import ModelError
 from tutelage.recipe import TrainingRecipe
-from tutelage.tasks import TextClassification
-from tutelage.teacher import load
+from tutelage.recipe_teacher import TeacherRecipe
+from tutelage.tasks import Task, TextClassification, TextRegression
+from tutelage.teacher import fine_tune, load
 from tutelage.training import supervised
 
 TASK = TextClassification(("negative", "positive"))
 TEXTS = [row["text"] for row in tiny_models.reviews()][:24]
 
 
-def network(folder: Path, reading: Reading | None = None) -> Network:
+def network(folder: Path, reading: Reading | None = None, task: Task = TASK) -> Network:
     torch.manual_seed(0)
-    return load.load(str(folder), TASK, reading or Reading(48))[0]
+    return load.load(str(folder), task, reading or Reading(48))[0]
 
 
 @pytest.mark.parametrize("pad", [5, 599, 10_000, None])
@@ -41,6 +44,70 @@ def test_a_decoder_reads_the_end_of_a_text_whatever_stands_beside_it(pad: int | 
     together = given.outputs(given.tokenize(TEXTS))
     alone = np.concatenate([given.outputs(given.tokenize([text])) for text in TEXTS])
     np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_weights_that_are_not_those_of_the_configuration_are_refused(bert: Path, tmp_path: Path) -> None:
+    """They would be random, and nothing would say so."""
+    longer = shutil.copytree(bert, tmp_path / "longer")
+    config = json.loads((longer / "config.json").read_text())
+    (longer / "config.json").write_text(json.dumps({**config, "num_hidden_layers": config["num_hidden_layers"] + 1}))
+    with pytest.raises(ModelError, match=r"do not fit its config\.json: .*layer\.4"):
+        network(longer)
+    wider = shutil.copytree(bert, tmp_path / "wider")
+    (wider / "config.json").write_text(json.dumps({**config, "intermediate_size": 2 * config["intermediate_size"]}))
+    with pytest.raises(ModelError, match="or of another size"):
+        network(wider)
+    wrapped = shutil.copytree(bert, tmp_path / "wrapped")
+    weights = load_file(wrapped / "model.safetensors")
+    save_file({f"encoder_q.{name}": value for name, value in weights.items()}, wrapped / "model.safetensors")
+    with pytest.raises(ModelError, match="do not fit"):
+        network(wrapped)
+
+
+@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"])
+def test_a_file_that_only_stands_for_weights_is_told_of(content: bytes, bert: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(bert, tmp_path / "model")
+    (folder / "model.safetensors").write_bytes(content)
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        network(folder)
+
+
+def test_a_head_for_the_same_labels_in_another_order_is_used(bert: Path, tmp_path: Path) -> None:
+    network(bert).save(tmp_path / "as it is")
+    given, fitted = load.load(str(tmp_path / "as it is"), TASK, Reading(48))
+    assert fitted
+    turned = shutil.copytree(tmp_path / "as it is", tmp_path / "turned")
+    config = json.loads((turned / "config.json").read_text())
+    names = {"id2label": {"0": "positive", "1": "negative"}, "label2id": {"positive": 0, "negative": 1}}
+    (turned / "config.json").write_text(json.dumps({**config, **names}))
+    other, fitted = load.load(str(turned), TASK, Reading(48))
+    assert fitted
+    tokens = given.tokenize(TEXTS)
+    np.testing.assert_allclose(other.outputs(tokens), given.outputs(tokens)[:, ::-1], atol=1e-6)
+    assert other.model.config.id2label == {0: "negative", 1: "positive"}
+
+
+def test_a_head_for_other_labels_is_told_of(bert: Path, tmp_path: Path) -> None:
+    network(bert).save(tmp_path / "model")
+    task, settings = TextClassification(("bad", "good")), TeacherRecipe(model=str(tmp_path / "model"))
+    given, fitted = load.load(settings.model, task, Reading(48))
+    assert not fitted
+    assert fine_tune.trains(given, settings, fitted=fitted)
+    said = fine_tune.told(settings, task, fitted=fitted)
+    assert "a head for negative, positive, and the data have bad, good" in said
+    with pytest.raises(ModelError, match="has a head for negative, positive"):
+        fine_tune.trains(given, settings.model_copy(update={"fine_tune": False}), fitted=fitted)
+    assert load.other_labels(str(bert), task) == []
+
+
+def test_a_head_for_other_numbers_learns_these(bert: Path, tmp_path: Path) -> None:
+    network(bert, task=TextRegression(0.5, 1.5)).save(tmp_path / "model")
+    settings = TeacherRecipe(model=str(tmp_path / "model"))
+    for task, trains in ((TextRegression(0.4, 1.4), False), (TextRegression(100.0, 15.0), True)):
+        given, fitted = load.load(settings.model, task, Reading(48))
+        assert fitted
+        assert fine_tune.trains(given, settings, fitted=fitted) is trains
+        assert not fine_tune.trains(given, settings.model_copy(update={"fine_tune": False}), fitted=fitted)
 
 
 def test_a_padding_token_beyond_the_table_is_not_used(tmp_path: Path) -> None:

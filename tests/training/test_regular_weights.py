@@ -58,6 +58,13 @@ def test_the_penalty_is_the_size_of_all_matrices_that_learn() -> None:
     assert float(penalty()) == 0.0
 
 
+def test_what_does_not_decay_is_under_no_penalty() -> None:
+    network = model()
+    penalty = l1.regime(network, 0.1, lambda name: name.startswith("4.")).penalty
+    assert penalty is not None
+    assert float(penalty().detach()) == pytest.approx(0.1 * float(network[4].weight.detach().abs().sum()))
+
+
 def test_weights_under_a_penalty_are_smaller(tmp_path: Path) -> None:
     sizes = [
         sum(
@@ -90,7 +97,7 @@ def test_a_penalty_counts_once_however_a_batch_is_cut(tmp_path: Path, parts: int
 def test_an_average_with_decay_zero_is_the_last_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The recipe's 0 means off, so the file itself is asked."""
     plain, _ = fit(tmp_path / "plain", work(validate=rising()))
-    monkeypatch.setattr(regular, "regime", lambda network, _: ema.regime(network, 0.0))
+    monkeypatch.setattr(regular, "regime", lambda network, *_: ema.regime(network, 0.0))
     averaged, _ = fit(tmp_path / "averaged", work(validate=rising()))
     assert same(plain, averaged)
 

@@ -18,6 +18,7 @@ from tutelage.storage import MANIFEST, broken_files
 from tutelage.tasks import Task
 
 _INTACT = "the folder exactly as `tutelage run` wrote it"
+_BUNDLE = "the folder `bundle/` of a finished run"
 _COPY_AGAIN = "copy the bundle again from where it was made; to change it, change the recipe and run it again"
 
 
@@ -66,7 +67,7 @@ def _must_be_bundle(folder: Path) -> None:
         given = "is a file" if folder.is_file() else "does not exist"
         raise BundleError(
             f"{folder} {given}",
-            expected="the folder of a bundle",
+            expected=_BUNDLE,
             cure="`tutelage run` writes it as `bundle/` in its output folder",
         )
     if not (folder / MANIFEST).is_file() and (folder / "bundle" / MANIFEST).is_file():
@@ -74,6 +75,15 @@ def _must_be_bundle(folder: Path) -> None:
             f"{folder} is the folder of a run",
             expected="the bundle inside it",
             cure=f"give {folder / 'bundle'}",
+        )
+    if not any((folder / name).is_file() for name in (MODEL, LIMITS)):
+        beside = folder.parent / "bundle"
+        found = (beside / MANIFEST).is_file() and folder.name != beside.name
+        unfinished = (folder / ".tutelage").is_dir()
+        raise BundleError(
+            f"{folder} is no bundle",
+            expected=_BUNDLE,
+            cure="finish the run first" if unfinished else f"give {beside}" if found else "give that folder",
         )
 
 

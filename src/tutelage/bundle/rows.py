@@ -135,9 +135,7 @@ def _parquet(path: Path, column: str | None, encoding: str) -> Iterator[str]:  #
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
-        raise UserError(
-            f"{path} is a Parquet file", expected="pyarrow", cure="`pip install tutelage[parquet]`"
-        ) from error
+        raise UserError(f"{path} is a Parquet file", expected="pyarrow", cure="`pip install pyarrow`") from error
     try:
         with pq.ParquetFile(path) as file:
             name = _choose(path, list(file.schema_arrow.names), column)

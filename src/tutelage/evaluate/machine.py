@@ -16,13 +16,25 @@ _INSTRUCTIONS = (
 _LIBRARIES = ("torch", "transformers", "onnxruntime", "tokenizers", "numpy", "scikit-learn")
 
 
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def too_many(threads: int | None) -> str:
+    """What is to be said of more threads than cores; empty otherwise."""
+    if threads is None or threads <= cores():
+        return ""
+    return f"`threads` is {threads}, and there are {cores()} cores: more threads than cores only wait for each other"
+
+
 def describe(*, threads: int) -> dict[str, Any]:
     """Processor, memory, system and the versions that matter."""
     import psutil
 
     return {
         "cpu": _cpu(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "threads": threads,
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "system": f"{platform.system()} {platform.machine()}",

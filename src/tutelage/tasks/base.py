@@ -131,6 +131,14 @@ class Task(ABC):
         """Whether a `transformers` configuration has a head for exactly these labels."""
         return all(_plain(config.get(key)) == _plain(value) for key, value in self.model_config().items())
 
+    def order(self, config: Mapping[str, Any]) -> list[int] | None:  # noqa: ARG002 - of those with classes
+        """Which output of a head that fits stands for each of ours, in order; None where it is the same."""
+        return None
+
+    def knows(self, config: Mapping[str, Any]) -> bool:  # noqa: ARG002 - of those with values
+        """Whether a head that fits surely answers what is asked; names of classes say so, and numbers have none."""
+        return True
+
     # --- training: tensors in the model's own units ----------------------------------------------------------------
 
     @abstractmethod

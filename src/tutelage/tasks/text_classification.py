@@ -119,9 +119,12 @@ class TextClassification(Task):
         }
 
     def fits(self, config: Mapping[str, Any]) -> bool:
-        """Same names in the same order; `problem_type` is often left out by older models."""
-        names = config.get("id2label") or {}
-        return [label_name(names[key]) for key in sorted(names, key=int)] == list(self.labels)
+        """Same names in any order; `problem_type` is often left out by older models."""
+        return sorted(_names(config)) == sorted(self.labels)
+
+    def order(self, config: Mapping[str, Any]) -> list[int] | None:
+        names = _names(config)
+        return None if names == list(self.labels) else [names.index(label) for label in self.labels]
 
     def label_loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         import torch.nn.functional as F
@@ -224,6 +227,12 @@ class TextClassification(Task):
         outputs = np.full((features.shape[0], self.width), -30.0, dtype=np.float32)
         outputs[:, estimator.classes_.astype(np.int64)] = estimator.predict_log_proba(features)
         return outputs
+
+
+def _names(config: Mapping[str, Any]) -> list[str]:
+    """The classes of a `transformers` configuration, in the order of its outputs."""
+    names = config.get("id2label") or {}
+    return [label_name(names[key]) for key in sorted(names, key=int)]
 
 
 def label_name(value: Any) -> str:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import torch
 
 _STRATA = 10
+# How far apart two samples of one quantity are: their means in standard deviations, those as a factor.
+_SAME_MEAN, _SAME_STD = 0.5, 2.0
 _SCATTER_POINTS = 1500
 # Students are told apart by users when they differ by more than this many standard deviations of the target.
 _VISIBLE = 0.5
@@ -98,12 +100,19 @@ class TextRegression(Task):
         return 1
 
     def model_config(self) -> dict[str, Any]:
-        return {"num_labels": 1, "problem_type": "regression"}
+        return {"num_labels": 1, "problem_type": "regression", "target_mean": self.mean, "target_std": self.std}
 
     def fits(self, config: Mapping[str, Any]) -> bool:
         """One output that was trained as a quantity."""
         names = config.get("id2label") or {}
         return len(names) == 1 and config.get("problem_type") == "regression"
+
+    def knows(self, config: Mapping[str, Any]) -> bool:
+        """Values of about the same mean and spread, where the configuration names them."""
+        mean, std = config.get("target_mean"), config.get("target_std")
+        if not isinstance(mean, int | float) or not isinstance(std, int | float):
+            return False
+        return abs(mean - self.mean) <= _SAME_MEAN * self.std and std / _SAME_STD < self.std < std * _SAME_STD
 
     def label_loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         import torch.nn.functional as F

@@ -9,7 +9,8 @@ from tutelage.artifacts.network import Network
 from tutelage.errors import ModelError
 from tutelage.progress import Progress
 from tutelage.recipe_teacher import TeacherRecipe
-from tutelage.teacher import strategies
+from tutelage.tasks import Task
+from tutelage.teacher import load, strategies
 from tutelage.teacher.strategies.base import History, Study
 from tutelage.training import supervised
 from tutelage.training.epochs import Epochs
@@ -18,13 +19,38 @@ from tutelage.training.epochs import Epochs
 def trains(network: Network, settings: TeacherRecipe, *, fitted: bool) -> bool:
     """Whether a model is to be trained. Raises `ModelError` when it needs to be and must not."""
     if settings.fine_tune is False and not fitted:
-        labels = ", ".join(map(str, network.task.to_dict().get("labels", ["a number"])))
+        theirs = load.other_labels(settings.model, network.task)
+        known = f"has a head for {', '.join(theirs)}" if theirs else "has no trained head"
         raise ModelError(
-            f"{settings.model} has no head trained for these labels, and `teacher.fine_tune` is false",
-            expected=f"a model fine-tuned for: {labels}",
-            cure="set `teacher.fine_tune: auto`",
+            f"{settings.model} {known}, and `teacher.fine_tune` is false",
+            expected=f"a model fine-tuned for: {_labels(network.task)}",
+            cure="write the labels of the data as the model has them (`id2label` in its config.json), or set "
+            "`teacher.fine_tune: auto`, which trains it",
         )
-    return settings.fine_tune is True or (settings.fine_tune == "auto" and not fitted)
+    known_scale = fitted and network.task.knows(network.model.config.to_dict())
+    return settings.fine_tune is True or (settings.fine_tune == "auto" and not known_scale)
+
+
+def told(settings: TeacherRecipe, task: Task, *, fitted: bool) -> str:
+    """What is to be said of a head that was trained, and will be trained anew; empty where there is none."""
+    if settings.fine_tune != "auto":
+        return ""
+    if fitted:
+        return (
+            f"{settings.model} has a head for numbers, and does not say of which mean and spread: it is trained on; "
+            "`teacher.fine_tune: false` uses it as it is"
+        )
+    theirs = load.other_labels(settings.model, task)
+    if not theirs:
+        return ""
+    return (
+        f"{settings.model} has a head for {', '.join(theirs)}, and the data have {_labels(task)}: it gets a new one "
+        "and is trained; to use it as it is, write the labels as the model has them"
+    )
+
+
+def _labels(task: Task) -> str:
+    return ", ".join(map(str, task.to_dict().get("labels", ["a number"])))
 
 
 def fine_tune(
@@ -48,6 +74,9 @@ def fine_tune(
     if not trains(network, settings, fitted=fitted):
         progress.say("The teacher already knows these labels and is used as it is.")
         return []
+    if problem := told(settings, network.task, fitted=fitted):
+        progress.warn(problem)
+    network.model.config.update(network.task.model_config())
     if fitted:
         supervised.begin_again(network)
     train, strategy = corpus["train"], strategies.STRATEGIES[settings.strategy]

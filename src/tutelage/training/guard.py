@@ -21,12 +21,15 @@ def check_finite(loss: float, norm: float) -> str:
     return ""
 
 
-def not_finite(problem: str, *, title: str, epoch: int, step: int, learning_rate: float) -> TrainingError:
+def not_finite(
+    problem: str, *, title: str, epoch: int, step: int, learning_rate: float, skips: bool = False
+) -> TrainingError:
     """The error that stops a training at a value that is not finite."""
     return TrainingError(
         f"{title}: {problem} at step {step} of epoch {epoch + 1}",
         expected="finite numbers; the weights of the last checkpoint are untouched",
-        cure=f"lower `learning_rate` (it is {learning_rate:g}), or set `on_nan: skip` to leave such batches out",
+        cure=f"lower `learning_rate` (it is {learning_rate:g})"
+        + ("" if skips else ", or set `on_nan: skip` to leave such batches out, which goes on from there"),
     )
 
 

@@ -3,6 +3,8 @@ further settings to be calibrated."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
@@ -33,6 +35,15 @@ def rescale(model: nn.Module, width: int, *, factor: float, shift: float = 0.0) 
             head.bias.mul_(factor).add_(shift)
         elif shift:
             raise ModelError("the head has no bias, so its outputs cannot be shifted")
+
+
+def reorder(model: nn.Module, width: int, order: Sequence[int]) -> None:
+    """Make the model give its outputs in another order: first the one whose number is first in `order` (K,)."""
+    head = last_linear(model, width)
+    with torch.no_grad():
+        head.weight.copy_(head.weight[list(order)])
+        if head.bias is not None:
+            head.bias.copy_(head.bias[list(order)])
 
 
 def has_bias(model: nn.Module, width: int) -> bool:

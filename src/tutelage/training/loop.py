@@ -138,7 +138,7 @@ class _Training:
             progress,
         )
         self.accelerator = Accelerator()
-        self.regime = combined(work.regime, regular.regime(model, settings))
+        self.regime = combined(work.regime, regular.regime(model, settings, work.regime.decays))
         optimizer = adamw(
             model, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay, regime=self.regime
         )
@@ -258,6 +258,7 @@ class _Training:
                 epoch=self.state.epoch,
                 step=self.state.step,
                 learning_rate=self.settings.learning_rate,
+                skips=self.settings.on_nan == "skip",
             )
         self.progress.warn(f"{self.work.title}: {problem} at step {self.state.step}; the batch is left out")
 

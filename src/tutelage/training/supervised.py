@@ -20,7 +20,7 @@ from tutelage.artifacts.mixture import Mixture
 from tutelage.artifacts.network import Network, forward, weights_fingerprint
 from tutelage.artifacts.tokens import Tokens
 from tutelage.progress import Progress
-from tutelage.recipe_training import TrainingRecipe
+from tutelage.recipe_training import TrainingRecipe, lesson_of
 from tutelage.training import checkpoint, head, regular
 from tutelage.training.epochs import Epochs
 from tutelage.training.frozen import frozen_prefix
@@ -154,7 +154,7 @@ def batches(
 def fingerprint(network: Network, settings: TrainingRecipe, *more: object) -> str:
     """Names a training by its initial weights, its settings, how texts are read, and whatever else it depends on."""
     frozen = [name for name, p in network.model.named_parameters() if not p.requires_grad]
-    parts = (weights_fingerprint(network.model), settings.model_dump(), vars(network.reading), frozen)
+    parts = (weights_fingerprint(network.model), lesson_of(settings).model_dump(), vars(network.reading), frozen)
     return storage.fingerprint_of(*parts, [str(thing) for thing in more])
 
 

@@ -109,7 +109,8 @@ def _kind_of_folder(path: Path) -> str:
 def _missing(path: Path) -> DataError:
     near = near_names(path)
     if near:
-        cure = f"did you mean {' or '.join(str(path.parent / name) for name in near)}?"
+        meant = f"did you mean {' or '.join(str(path.parent / name) for name in near)}?"
+        cure = meant if path.is_absolute() else f"{meant} Relative paths start at {Path.cwd()}"
     elif not path.parent.is_dir():
         cure = f"the folder {path.parent} does not exist either; relative paths start at {Path.cwd()}"
     else:

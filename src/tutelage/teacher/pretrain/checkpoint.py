@@ -10,7 +10,7 @@ from tutelage.artifacts.network import quiet
 from tutelage.artifacts.positions import most_tokens
 from tutelage.errors import ModelError
 from tutelage.pretrain_recipe import TRAINS
-from tutelage.teacher.load import locate, not_loaded
+from tutelage.teacher.load import UNREADABLE, locate, not_loaded, refuse_partial
 from tutelage.teacher.pretrain.architectures import keep_sinusoids
 
 _KEY = "model.checkpoint"
@@ -32,9 +32,12 @@ def load(name: str, objective: str, *, length: int, seed: int) -> tuple[Any, Any
         _refuse(name, config, objective, length)
         tokenizer = transformers.AutoTokenizer.from_pretrained(place, local_files_only=local)
         auto = getattr(transformers, _HEADS[objective])
-        model = auto.from_pretrained(place, local_files_only=local, dtype=torch.float32)
-    except (OSError, ValueError, KeyError) as error:
+        model, found = auto.from_pretrained(
+            place, local_files_only=local, dtype=torch.float32, output_loading_info=True
+        )
+    except UNREADABLE as error:
         raise not_loaded(name, local, error, key=_KEY) from error
+    refuse_partial(name, model, found)
     if not hasattr(tokenizer, "backend_tokenizer"):
         raise ModelError(
             f"{name} has no fast tokenizer",

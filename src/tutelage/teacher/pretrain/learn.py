@@ -19,6 +19,7 @@ from tutelage import storage
 from tutelage.artifacts.network import weights_fingerprint
 from tutelage.pretrain_recipe import PretrainTraining
 from tutelage.progress import Progress, Silent
+from tutelage.recipe_training import lesson_of
 from tutelage.teacher.pretrain.blocks import Blocks
 from tutelage.teacher.pretrain.heldout import Judge
 from tutelage.teacher.pretrain.mixture import Mixture
@@ -30,6 +31,7 @@ Rows = NDArray[np.int64]
 
 # Steps that are run and forgotten to find out how long one takes: the first ones allocate memory and say nothing.
 _WARM, _TIMED = 2, 6
+_LEAST = 0.3  # of what a timed trial took, steps are at least; the rest is its beginning and end
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,9 @@ def work_of(model: nn.Module, material: Material, settings: PretrainTraining, *,
 
     return Work(
         "Pre-training",
-        storage.fingerprint_of(weights_fingerprint(model), settings.model_dump(), material.fingerprint, steps, seed),
+        storage.fingerprint_of(
+            weights_fingerprint(model), lesson_of(settings).model_dump(), material.fingerprint, steps, seed
+        ),
         lambda stretch: mixture.plan(stretch, steps=each, rows=settings.rows),
         loss,
         material.judge,
@@ -117,13 +121,15 @@ def steps_within(
     minutes: float, model: nn.Module, material: Material, settings: PretrainTraining, *, seed: int, progress: Progress
 ) -> int:
     """As many steps, looks included, as take so long on this machine; a copy of the model runs a few to find out."""
-    with progress.bar("Timing a few steps", _WARM + _TIMED + 1) as bar:
+    with progress.bar("Timing a few steps", 2 * _WARM + _TIMED + 1) as bar:
         work = work_of(model, material, settings, steps=settings.looks * (_WARM + _TIMED), seed=seed)
         plan = work.plan(0)
-        _seconds(_trial(model, work, settings, plan[:_WARM], seed))
-        bar.advance(_WARM)
-        step = _seconds(_trial(model, work, settings, plan[_WARM:], seed)) / _TIMED
-        bar.advance(_TIMED)
+        spent = []
+        for batches in (plan[:_WARM], plan[:_WARM], plan[_WARM:]):
+            spent.append(_seconds(_trial(model, work, settings, batches, seed)))
+            bar.advance(len(batches))
+        # Every trial begins with a copy of the model and ends with a checkpoint, which the training does once.
+        step = max(spent[2] - spent[1], _LEAST * spent[2]) / (_TIMED - _WARM)
         look = _seconds(lambda: material.judge.loss(copy.deepcopy(model)))
         bar.advance()
     left = 60 * minutes - settings.looks * look

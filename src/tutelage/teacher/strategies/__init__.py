@@ -131,6 +131,7 @@ def refuse_impossible(model: Any, settings: TeacherRecipe) -> None:
             expected=f"for this architecture one of: {', '.join(possible)}",
             cure="choose one of these, or another `teacher.model`",
         )
+    strategy.refuse(model, settings)
 
 
 def refuse_unfit(settings: TeacherRecipe, task: Task | type[Task]) -> None:

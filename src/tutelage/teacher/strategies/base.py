@@ -108,6 +108,8 @@ class Strategy:
     prepare: Callable[[Any, Plan], Prepared]
     """Make a model ready, in place. Raises `ModelError` when the settings do not fit the model, `DataError` when the
     texts do not."""
+    refuse: Callable[[Any, TeacherRecipe], None] = lambda _, __: None
+    """Raise `ModelError` when the settings cannot be met by a model, before anything is trained."""
     learn: Callable[[Study], History] = from_labels
     """Train a prepared model in place, resumably; returns what was noted of every epoch."""
     reads: Callable[[int, int], int] = lambda rows, _: rows

@@ -2,7 +2,7 @@
 
     LABELS    how an answer is compared with its label    (loss of rows, strength, what is known) -> loss of rows
     PASSES    how a batch goes through the model          (turn, strength) -> loss of the batch, a sum
-    WEIGHTS   what becomes of the weights                 (model, strength) -> regime
+    WEIGHTS   what becomes of the weights                 (model, strength, which may shrink) -> regime
 
 Each is named like its key in the recipe; nothing there (0, null) means off, and all are off by default. Formulas and
 sources are in the files, when to choose which is in docs/guide/regularisation.md.
@@ -75,7 +75,11 @@ PASSES: dict[str, OfPasses] = {
     "freelb": OfPasses(freelb.loss, cost=3.7, moves_tokens=True),
 }
 
-WEIGHTS: dict[str, Callable[[nn.Module, float], Regime]] = {"l1": l1.regime, "ema": ema.regime, "swa": swa.regime}
+WEIGHTS: dict[str, Callable[[nn.Module, float, Callable[[str], bool]], Regime]] = {
+    "l1": l1.regime,
+    "ema": lambda model, decay, _: ema.regime(model, decay),
+    "swa": lambda model, share, _: swa.regime(model, share),
+}
 
 
 @dataclass(frozen=True)
@@ -104,9 +108,9 @@ def loss(turn: Turn, settings: TrainingRecipe) -> Tensor:
     return turn.once()
 
 
-def regime(model: nn.Module, settings: TrainingRecipe) -> Regime:
-    """What the recipe asks of the weights of a model that is about to learn."""
-    found = [make(model, getattr(settings, name)) for name, make in WEIGHTS.items() if getattr(settings, name)]
+def regime(model: nn.Module, settings: TrainingRecipe, decays: Callable[[str], bool] = lambda _: True) -> Regime:
+    """What the recipe asks of the weights of a model that is about to learn; `decays` tells which may shrink."""
+    found = [make(model, getattr(settings, name), decays) for name, make in WEIGHTS.items() if getattr(settings, name)]
     return combined(*found)
 
 
