@@ -178,6 +178,12 @@ def test_init_replaces_no_recipe(tutelage: Type, reviews: Path, tmp_path: Path) 
     assert (tmp_path / "recipe.yaml").read_text() == "mine"
 
 
+def test_init_of_several_labels_a_text(tutelage: Type, tmp_path: Path) -> None:
+    rows = [{"text": f"a film of {n} hours", "label": ["good", "long"][: 1 + n % 2]} for n in range(60)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    refused(tutelage("init", "a.jsonl"), "are lists", "one label a text")
+
+
 def test_init_of_data_that_is_not_there(tutelage: Type, tmp_path: Path) -> None:
     refused(tutelage("init", "nowhere.csv"), "nowhere.csv does not exist")
     assert not list(tmp_path.iterdir())
@@ -329,7 +335,8 @@ def test_a_module_of_our_own_that_is_missing_is_not_blamed_on_the_user(
 
 def test_control_c_is_exit_130(tutelage: Type, monkeypatch: pytest.MonkeyPatch) -> None:
     fail(monkeypatch, KeyboardInterrupt())
-    assert tutelage("run", "x").code == 130
+    answer = tutelage("run", "x")
+    assert (answer.code, answer.err.strip()) == (130, "stopped")
 
 
 def test_a_message_is_printed_as_it_is(tutelage: Type, monkeypatch: pytest.MonkeyPatch) -> None:

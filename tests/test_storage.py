@@ -96,6 +96,12 @@ def test_without_a_seal_there_is_no_manifest(tmp_path: Path) -> None:
     assert set(everything(tmp_path)) == {"folder/only.txt"}
 
 
+def test_whoever_may_read_a_folder_may_read_what_is_in_it(tmp_path: Path) -> None:
+    with whole_folder(tmp_path / "model") as partial:
+        (partial / "weights").touch(mode=0o600)
+    assert (tmp_path / "model" / "weights").stat().st_mode & 0o777 == 0o666 & ~storage._umask()
+
+
 def test_a_folder_takes_the_place_of_a_file(tmp_path: Path) -> None:
     write_text(tmp_path / "goal", OLD)
     sealed(tmp_path / "goal")

@@ -42,6 +42,7 @@ def main() -> NoReturn:
         _complain(error)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
+        typer.echo("stopped", err=True)
         sys.exit(130)
     except ModuleNotFoundError as error:
         package = (error.name or "tutelage").partition(".")[0]

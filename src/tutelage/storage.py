@@ -82,6 +82,8 @@ def whole_folder(path: Path, *, seal: bool = True) -> Iterator[Path]:
         try:
             yield partial
             partial.chmod(0o777 & ~_umask())
+            for file in _files_in(partial):  # safetensors keeps its own to their owner
+                file.chmod(0o666 & ~_umask())
             if seal:
                 write_manifest(partial)
             for entry in [*sorted(partial.rglob("*")), partial]:

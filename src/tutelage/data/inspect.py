@@ -61,6 +61,12 @@ def inspect(path: str) -> Guess:
     sample = [record for record in records if not record.problem]
     text = _text_column(place.source, names, sample)
     label = _label_column(place.source, [name for name in names if name != text], sample)
+    if any(isinstance(record.fields[label], list | dict) for record in sample):
+        raise DataError(
+            f"the labels of {place.source} are lists ({label!r}): several of a text",
+            expected="one label a text",
+            cure="make a column of the label that matters, or a data set for each",
+        )
     values = [_plain(record.fields[label]) for record in sample]
     distinct = sorted({value for value in values if value})
     siblings = _siblings(place, {text, label})
