@@ -59,6 +59,18 @@ def test_a_baseline_as_good_as_the_student_is_pointed_out(classification):
     assert answer.caution(made(value)) == ""
 
 
+def test_a_teacher_no_better_than_one_answer_for_all_is_pointed_out(classification, regression):
+    value = classification()
+    assert answer.doubt(made(value)) == ""  # of a run before there was such a figure
+    teacher = value["models"]["teacher"]["scores"]["accuracy"]
+    assert answer.doubt(made(value, guessing=teacher["low"] - 0.01)) == ""
+    assert "says nothing" in answer.doubt(made(value, guessing=teacher["low"] + 0.01))
+    value = regression()
+    name = value["headline"]
+    value["models"]["teacher"]["scores"][name] = {"value": 0.1, "low": -0.1, "high": 0.3}
+    assert "says nothing" in answer.doubt(made(value, guessing=0.0))
+
+
 def test_tiles_hold_only_what_was_measured(classification):
     assert [tile.caption for tile in answer.tiles(made(classification()))] == [
         "kept",

@@ -241,6 +241,10 @@ def test_a_model_fits_only_with_the_same_names() -> None:
     assert task("LABEL_0", "LABEL_1").fits(config())
 
 
+def test_guessing_is_the_one_answer_that_suits_most() -> None:
+    assert task("a", "b", "c").guessing(np.array([0.0, 2.0, 2.0, 2.0, 1.0])) == 0.6
+
+
 def test_ten_labels_are_in_numeric_order() -> None:
     bound = task(*(f"c{i}" for i in range(12)))
     assert bound.fits(json.loads(json.dumps(config(**bound.model_config()))))

@@ -259,10 +259,9 @@ class Measurements(_Part):
     confidence: float = Field(0.95, gt=0, lt=1, description="coverage of every interval")
     resamples: int = Field(1000, description="bootstrap resamples behind each interval")
     models: dict[str, ModelMeasurements] = Field(description=f"by part: {', '.join(ROLES)}; more may come")
+    guessing: Figure = Field(None, description="headline score of the one answer that suits most test rows")
     retention: Interval | None = Field(None, description="student's headline score over the teacher's")
-    against_control: Interval | None = Field(
-        None, description="student's headline score less the control's, paired bootstrap; null: no control"
-    )
+    against_control: Interval | None = Field(None, description="student's score less its control's; null: no control")
     others: list[OtherMeasurements] = Field(
         default_factory=list, description="`data.also_test`: other domains or languages, in the recipe's order"
     )

@@ -247,6 +247,7 @@ def assemble(
         confidence=recipe.evaluate.confidence,
         resamples=recipe.evaluate.resamples,
         models=scored.models,
+        guessing=task.guessing(test.targets),
         speedup=Speedup(
             value=student.rate / teacher.rate,
             of=f"student in {student.player.deployed_in}",

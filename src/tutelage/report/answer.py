@@ -119,6 +119,22 @@ def _gain(measurements: Measurements) -> tuple[Interval | None, str, str]:
     return over.against_control, f", on average over {len(over.runs)} seeds", "seeds or test rows"
 
 
+def doubt(measurements: Measurements) -> str:
+    """A sentence when the teacher is not surely better than one answer for all; empty otherwise."""
+    teacher, guessing = _score(measurements, "teacher"), measurements.guessing
+    metric = measurements.metric(measurements.headline)
+    worst = teacher.low if metric.higher_is_better else teacher.high
+    if guessing is None or worst is None or teacher.value is None:
+        return ""
+    if worst > guessing if metric.higher_is_better else worst < guessing:
+        return ""
+    reached = f"{number.score(teacher.value, metric)} {number.interval(teacher, metric)}".rstrip()
+    return (
+        f"It reaches {reached}, and whoever answers every row alike {number.score(guessing, metric)}: a share of that "
+        "says nothing. It needs more rows, more epochs, or another `teacher.model`."
+    )
+
+
 def caution(measurements: Measurements) -> str:
     """A sentence when the plain baseline is as good as the student; empty otherwise."""
     student, baseline = _score(measurements, "student"), _score(measurements, "baseline")

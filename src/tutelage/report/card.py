@@ -36,6 +36,7 @@ def card(measurements: Measurements, *, licence: str | None = None) -> str:
         name=run_name(measurements),
         sentence=answer.sentence(measurements),
         verdict=answer.verdict(measurements),
+        doubt=answer.doubt(measurements),
         caution=answer.caution(measurements),
         disturbed=answer.disturbed(measurements),
         beside=answer.beside(measurements),

@@ -78,6 +78,7 @@ def _answer(measurements: Measurements) -> dict[str, Any]:
         "sentence": answer.sentence(measurements),
         "missed": search.missed(measurements),
         "verdict": answer.verdict(measurements),
+        "doubt": answer.doubt(measurements),
         "caution": answer.caution(measurements),
         "disturbed": answer.disturbed(measurements),
         "beside": answer.beside(measurements),

@@ -23,6 +23,8 @@ def summary(measurements: Measurements) -> Table:
 
     metric = measurements.metric(measurements.headline)
     lines = [answer.sentence(measurements), _verdict(measurements), *answer.beside(measurements)]
+    unsure = answer.doubt(measurements)
+    lines += filter(None, [unsure and f"The teacher does not surely know the task. {unsure}"])
     lines += filter(None, [answer.disturbed(measurements)])
     table = Table(
         title=Text("\n".join(lines)), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False

@@ -203,6 +203,10 @@ class Task(ABC):
         return self.metrics[0]
 
     @abstractmethod
+    def guessing(self, targets: Array) -> float:
+        """The headline score of whoever gives every row (N,) the one answer that suits most of them."""
+
+    @abstractmethod
     def panels(self, predictions: Array, targets: Array) -> list[Panel]:
         """What to draw of one model's predictions."""
 

@@ -195,6 +195,9 @@ class TextClassification(Task):
 
         return compute
 
+    def guessing(self, targets: Array) -> float:
+        return float(np.bincount(np.asarray(targets, dtype=np.int64)).max() / len(targets))
+
     def panels(self, predictions: Array, targets: Array) -> list[Panel]:
         counts = confusion(predictions, targets)
         precision, recall, f1 = precision_recall_f1(counts)
