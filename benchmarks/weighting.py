@@ -78,7 +78,7 @@ def train(domain: str, missing: dict[str, tuple[int, str]], found: Kept, *, rows
     """The students that are still missing, of one teacher."""
     terminal = Terminal()
     with tempfile.TemporaryDirectory() as name:
-        workshop = balance.prepared(domain, 0, rows, Path(name), terminal)
+        workshop = balance.prepared(domain, 0, rows, Path(name), terminal, seed=0)
         corpus, base = workshop.corpus, workshop.recipe.student.model_dump()
         teacher = float(np.mean(balance.right(workshop.teacher, corpus["test"])))
         for key, (seed, way) in missing.items():
