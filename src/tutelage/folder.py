@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from os.path import expanduser
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ class RunFolder:
         Raises `OutputError` when it holds anything else, or another process works in it; with `resume`, a changed
         recipe is accepted, and the stages that the change touches are done again.
         """
-        if (processes := os.environ.get("WORLD_SIZE", "1")) != "1":
+        if (processes := os.environ.get("WORLD_SIZE") or "1") != "1":
             raise OutputError(
                 f"this is one of {processes} processes that would write into {recipe.output}",
                 expected="one process, which uses all cores",
@@ -104,7 +105,7 @@ class RunFolder:
             raise OutputError(f"the output {self.path} is a file", expected="a folder", cure="change `output`")
         self._refuse_places()
         for key, model in recipe.models:
-            place = Path(model).expanduser()
+            place = Path(expanduser(model))  # noqa: PTH111 - Path's raises for users that there are not
             if place.exists() and place.resolve().is_relative_to(self.path.resolve()):
                 raise OutputError(
                     f"`{key}` is {model}, which this run writes over: each time it would go on from another model",

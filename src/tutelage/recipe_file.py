@@ -16,7 +16,7 @@ from tutelage.recipe_problems import problems
 
 # What only one kind of recipe has, and who reads it.
 _TELLING = {"objective": "pretrain", "task": "run"}
-_DATA = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".gz", ".txt")
+_DATA = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".gz")
 Model = TypeVar("Model", bound=BaseModel)
 
 

@@ -31,6 +31,10 @@ from tutelage.tasks import Task
 from tutelage.teacher import strategies
 from tutelage.training import regular, until
 
+_MOST_NUMBERS = 50_000_000
+# What came of writing a layer of each architecture, in this process: it takes seconds.
+_ATTEMPTED: dict[str, ExportError | None] = {}
+
 
 def unfit(recipe: Recipe, task: Task | type[Task]) -> None:
     """Raise `RecipeError` with all that does not fit; of a task that is not bound yet less is known."""
@@ -91,12 +95,19 @@ def _exportable(student: Shape, settings: StudentRecipe, teacher: Network) -> No
     config = teacher.model.config
     if settings.searches or student.width != int(config.hidden_size) or export.known(config.model_type):
         return
-    layer = replace(student, layers=1, kernel=0, static=False)
-    kept = range(int(config.vocab_size))
-    try:
-        export.attempt(initialise.create(teacher, layer, tokenizer=teacher.tokenizer, kept=kept, seed=0))
-    except ExportError as error:
-        raise ModelError(error.given, expected=error.expected, cure=error.cure) from error
+    # The table of all tokens is written too, and read back.
+    if int(config.vocab_size) * student.width > _MOST_NUMBERS:
+        return
+    if config.model_type not in _ATTEMPTED:
+        layer = replace(student, layers=1, kernel=0, static=False)
+        kept = range(int(config.vocab_size))
+        try:
+            export.attempt(initialise.create(teacher, layer, tokenizer=teacher.tokenizer, kept=kept, seed=0))
+            _ATTEMPTED[config.model_type] = None
+        except ExportError as error:
+            _ATTEMPTED[config.model_type] = error
+    if problem := _ATTEMPTED[config.model_type]:
+        raise ModelError(problem.given, expected=problem.expected, cure=problem.cure)
 
 
 def shape(recipe: Recipe, teacher: Any) -> Shape:

@@ -30,6 +30,8 @@ class Dialect(NamedTuple):
     quoting: Any
     before: int
     """Lines before the header: blank ones, and one that only names the delimiter."""
+    blanks: bool
+    """Whether blanks behind a delimiter are no part of the fields."""
 
 
 def dialect(opened: Callable[[], IO[str]], *, tabs: bool) -> Dialect:
@@ -43,7 +45,9 @@ def dialect(opened: Callable[[], IO[str]], *, tabs: bool) -> Dialect:
         before, said, header = _header(file)
     outside = _QUOTED.sub("", header)
     delimiter = "\t" if tabs else said or max(_DELIMITERS, key=outside.count)
-    return Dialect(delimiter, _quoting(opened, before) if delimiter == "\t" else csv.QUOTE_MINIMAL, before)
+    if delimiter == "\t":  # between tabs a blank may be all there is of a field
+        return Dialect(delimiter, _quoting(opened, before), before, blanks=False)
+    return Dialect(delimiter, csv.QUOTE_MINIMAL, before, blanks=_blanks(opened, before, delimiter))
 
 
 def _header(file: IO[str]) -> tuple[int, str, str]:
@@ -68,9 +72,9 @@ def rows(path: Path, file: IO[str], dialect: Dialect) -> Iterator[list[str]]:
         yield from _lines(file, dialect.before)
         ended = True
 
-    # A blank before a quoted field belongs to neither; between tabs it may be all there is of a field.
-    blanks = dialect.delimiter != "\t"
-    reader = csv.reader(bounded(), delimiter=dialect.delimiter, quoting=dialect.quoting, skipinitialspace=blanks)
+    reader = csv.reader(
+        bounded(), delimiter=dialect.delimiter, quoting=dialect.quoting, skipinitialspace=dialect.blanks
+    )
     while True:
         line = dialect.before + reader.line_num + 1
         try:
@@ -101,23 +105,55 @@ def _unclosed(path: Path, line: int, reason: str) -> DataError:
 def _quoting(opened: Callable[[], IO[str]], before: int) -> Any:
     """Many TSV files are never quoted, and a stray `"` that starts a field would swallow rows.
 
-    Such a file has more whole rows when it is read line by line than with quotes; where there is one field only, that
-    tells nothing.
+    Such a file has all its fields in each line, and a line with an odd number of quotes. Else, where every row is whole
+    with quotes, they are quotes; and where a file is whole in neither way, more rows decide. Where there is one field
+    only, that tells nothing.
     """
-    plain, tabs, quotes = 0, None, False
+    plain, torn, tabs, quotes, odd = 0, 0, None, False, False
     with opened() as file:
         for line in _lines(file, before):
-            tabs = line.count("\t") if tabs is None else tabs
-            plain += line.count("\t") == tabs
-            quotes = quotes or '"' in line
-    if not tabs or not quotes:
+            count = line.count("\t")
+            tabs = count if tabs is None else tabs
+            plain += count == tabs
+            torn += count != tabs and bool(line.strip("\r\n"))
+            quotes, odd = quotes or '"' in line, odd or line.count('"') % 2 == 1
+    if tabs and odd and not torn:
+        return csv.QUOTE_NONE
+    if not tabs or not quotes or _whole(opened, before, "\t"):
         return csv.QUOTE_MINIMAL
-    quoted, width = 0, None
+    return csv.QUOTE_NONE if plain > _quoted(opened, before) else csv.QUOTE_MINIMAL
+
+
+def _quoted(opened: Callable[[], IO[str]], before: int) -> int:
+    """How many rows of a TSV file have as many fields as its header, read with quotes."""
+    found, width = 0, None
     with opened() as file:
         try:
             for fields in csv.reader(_lines(file, before), delimiter="\t"):
                 width = len(fields) if width is None else width
-                quoted += len(fields) == width
+                found += len(fields) == width
         except csv.Error:  # a quote that is never closed has swallowed more than a cell may hold
             pass
-    return csv.QUOTE_NONE if plain > quoted else csv.QUOTE_MINIMAL
+    return found
+
+
+def _blanks(opened: Callable[[], IO[str]], before: int, delimiter: str) -> bool:
+    """Whether blanks behind a delimiter are no part of the fields: some programs write them before quotes."""
+    with opened() as file:
+        some = any(f'{delimiter} "' in line for line in _lines(file, before))
+    return some and _whole(opened, before, delimiter, blanks=True)
+
+
+def _whole(opened: Callable[[], IO[str]], before: int, delimiter: str, *, blanks: bool = False) -> bool:
+    """Whether quotes stand where they belong in a whole file, and every row has as many fields as the header."""
+    width = None
+    with opened() as file:
+        reader = csv.reader(_lines(file, before), delimiter=delimiter, strict=True, skipinitialspace=blanks)
+        try:
+            for fields in reader:
+                width = len(fields) if width is None else width
+                if fields and len(fields) != width:
+                    return False
+        except csv.Error:
+            return False
+    return True

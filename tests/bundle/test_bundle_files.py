@@ -306,4 +306,4 @@ def test_parquet_without_pyarrow_names_the_cure(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(UserError, match="Parquet") as caught:
         list(blocks(tmp_path / "a.parquet"))
-    assert "tutelage[parquet]" in caught.value.cure
+    assert "pip install pyarrow" in caught.value.cure

@@ -145,6 +145,17 @@ def test_a_quoted_tsv_keeps_lines_in_its_cells(tmp_path):
     assert pairs(path)[:-1] == [(text, label) for label, text in body]
 
 
+def test_a_table_in_a_quoted_cell_turns_no_quotes_off(tmp_path):
+    body = [('he said "no"', "neg"), ("prices:\napples\t3\npears\t4\nthanks", "pos"), ('"so so"', "neg")]
+    path = write_csv(tmp_path / "a.tsv", ["text", "label"], body, delimiter="\t")
+    assert pairs(path) == body
+
+
+def test_a_quote_behind_a_blank_is_text_where_quotes_are_not_meant(tmp_path):
+    (tmp_path / "a.csv").write_text('text;label\nhe was; "x\nfine;a\n')
+    assert pairs(tmp_path / "a.csv") == [("he was", ' "x'), ("fine", "a")]
+
+
 @pytest.mark.parametrize("before", ["\n", "\r\n\n", "sep=;\n", '"sep=;"\r\n'])
 def test_what_comes_before_the_header_is_no_header(tmp_path, before):
     (tmp_path / "a.csv").write_text(before + "text;label\nfine, really;a\nbad;b\n", newline="")

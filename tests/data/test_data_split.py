@@ -88,6 +88,13 @@ def test_a_large_group_goes_where_there_is_room_for_it():
     assert (split == "validation").sum() == pytest.approx(100, abs=4)
 
 
+@pytest.mark.parametrize("count", [3, 4, 5, 8])
+def test_few_groups_leave_no_split_empty(count):
+    groups = [str(group).encode() for group in range(count) for _ in range(25)]
+    split = grouped(groups, np.arange(len(groups)) % 2, shares=SHARES, seed=0)
+    assert set(split) == {"train", "test", "validation"}
+
+
 def test_the_majority_of_conflicting_labels_is_kept():
     found = unique(np.array([5, 5, 5, 7, 8, 8]), np.array([0.0, 1.0, 1.0, 2.0, 3.0, 4.0]))
     assert found.keep.tolist() == [False, True, False, True, True, False]

@@ -87,6 +87,17 @@ def test_a_head_for_the_same_labels_in_another_order_is_used(bert: Path, tmp_pat
     assert other.model.config.id2label == {0: "negative", 1: "positive"}
 
 
+def test_a_head_that_is_in_no_file_was_never_trained(bert: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(bert, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    names = {"id2label": {"0": "negative", "1": "positive"}, "label2id": {"negative": 0, "positive": 1}}
+    config |= {"architectures": ["BertForSequenceClassification"], **names}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert not load.load(str(folder), TASK, Reading(48))[1]
+    (folder / "config.json").write_text(json.dumps({**config, "id2label": {"0": " ", "1": "x"}}))
+    assert not load.load(str(folder), TASK, Reading(48))[1]
+
+
 def test_a_head_for_other_labels_is_told_of(bert: Path, tmp_path: Path) -> None:
     network(bert).save(tmp_path / "model")
     task, settings = TextClassification(("bad", "good")), TeacherRecipe(model=str(tmp_path / "model"))

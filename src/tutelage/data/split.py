@@ -104,12 +104,19 @@ def grouped(
     lacking = portion[:, None] * total[None, :]
     order = np.lexsort((ranks(distinct, seed), -held.sum(1)))
     chosen = np.empty(len(distinct), dtype=np.int64)
-    for group in order:
+    filled = np.zeros(len(names), dtype=np.int64)
+    for place, group in enumerate(order):
         # Relative to what a split should get: the small splits are served as well as the large one.
         need = (lacking / (portion[:, None] * total[None, :])) @ held[group]
         left = lacking.sum(1)
         room = left >= held[group].sum()
-        chosen[group] = int(np.where(room, need, -np.inf).argmax() if room.any() else left.argmax())
+        taken = int(np.where(room, need, -np.inf).argmax() if room.any() else left.argmax())
+        # No split stays empty where there are groups enough.
+        empty = filled == 0
+        if empty.sum() >= len(order) - place:
+            taken = int(np.where(empty, need, -np.inf).argmax())
+        chosen[group] = taken
+        filled[taken] += 1
         lacking[chosen[group]] -= held[group]
     return np.asarray(np.array(names, dtype=object)[chosen][owner])
 

@@ -195,8 +195,9 @@ def same_width(teacher: Any, shape: Shape, *, vocabulary: int, positions: int) -
     config.num_hidden_layers = shape.layers + shape.averages
     mark(config, shape.averages)
     prefix.forget(config)
-    if hasattr(config, "num_decoder_layers"):
-        config.num_decoder_layers = shape.layers
+    for name in ("num_decoder_layers", "decoder_layers"):  # of T5, of BART
+        if hasattr(config, name):
+            setattr(config, name, shape.layers)
     setattr(config, _feed_forward_name(config), shape.feed_forward)
     config.vocab_size = vocabulary
     if config.model_type in _COUNTED:

@@ -235,7 +235,15 @@ class TextClassification(Task):
 def _names(config: Mapping[str, Any]) -> list[str]:
     """The classes of a `transformers` configuration, in the order of its outputs."""
     names = config.get("id2label") or {}
-    return [label_name(names[key]) for key in sorted(names, key=int)]
+    return [_named(names[key]) for key in sorted(names, key=int)]
+
+
+def _named(label: Any) -> str:
+    """As `label_name`; of what is no label, as it is written."""
+    try:
+        return label_name(label)
+    except ValueError:
+        return str(label)
 
 
 def label_name(value: Any) -> str:

@@ -105,6 +105,8 @@ def load(name: str, task: Task, reading: Reading, *, seed: int = 0, new_head: bo
     except UNREADABLE as error:
         raise not_loaded(name, local, error) from error
     refuse_partial(name, model, found)
+    # A head that the configuration speaks of, and that is in no file, was never trained.
+    fitted = fitted and not lost_weights(found)
     if fitted and (order := task.order(theirs)) is not None:
         head.reorder(model, task.width, order)
         model.config.update(task.model_config())
@@ -125,16 +127,13 @@ def load(name: str, task: Task, reading: Reading, *, seed: int = 0, new_head: bo
     return Network(model.eval(), tokenizer, task, reading), fitted
 
 
-def refuse_partial(name: str, model: Any, found: Mapping[str, Any]) -> None:
+def refuse_partial(name: str, model: Any, found: Mapping[str, Any], *, head: str = "") -> None:
     """Raise `ModelError` when weights below the head did not come from the files: they would be random.
 
-    `found` is what `transformers` tells of a loading. A pooler is new where the model had none.
+    `found` is what `transformers` tells of a loading. A pooler is new where the model had none. `head` is what the head
+    is called where nothing else tells it from the rest.
     """
-    body = f"{model.base_model_prefix}."
-    missing = {key for key in found["missing_keys"] if key.startswith(body) and ".pooler." not in key}
-    # A key alone, or with the shapes that it has in the file and in the model.
-    mismatched = {key if isinstance(key, str) else key[0] for key in found["mismatched_keys"]}
-    lost = sorted(missing | {key for key in mismatched if key.startswith(body)})
+    lost = sorted(key for key in lost_weights(found) if _below_head(key, model, head))
     if lost:
         more = f" and {len(lost) - _LISTED:,} more" if len(lost) > _LISTED else ""
         raise ModelError(
@@ -143,6 +142,19 @@ def refuse_partial(name: str, model: Any, found: Mapping[str, Any]) -> None:
             expected="weights that were saved with this configuration, by `save_pretrained`",
             cure="save the model itself, without what was wrapped around it, and its own config.json beside it",
         )
+
+
+def lost_weights(found: Mapping[str, Any]) -> set[str]:
+    """What did not come from the files, a pooler aside; `found` as above."""
+    missing = {key for key in found["missing_keys"] if ".pooler." not in key}
+    # A key alone, or with the shapes that it has in the file and in the model.
+    return missing | {key if isinstance(key, str) else key[0] for key in found["mismatched_keys"]}
+
+
+def _below_head(key: str, model: Any, head: str) -> bool:
+    if hasattr(model, model.base_model_prefix):
+        return key.startswith(f"{model.base_model_prefix}.")
+    return bool(head) and not key.startswith(head)
 
 
 def _begin_anew(model: Any, auto: Any, seed: int) -> None:
@@ -200,6 +212,14 @@ def ensure_padding(model: Any, tokenizer: Any) -> None:
         model.config.pad_token_id = tokenizer.pad_token_id
 
 
+def _models_beside(place: Path) -> list[str]:
+    """The names of the models in the folder that a path should be in."""
+    try:
+        return [entry.name for entry in place.parent.iterdir() if (entry / "config.json").is_file()]
+    except OSError:
+        return []
+
+
 def not_loaded(name: str, local: bool, error: Exception, *, key: str = "teacher.model") -> ModelError:
     """Why a model cannot be had, with the cure."""
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -209,8 +229,7 @@ def not_loaded(name: str, local: bool, error: Exception, *, key: str = "teacher.
             expected="config.json, weights as safetensors, and a tokenizer",
             cure=f"check the folder, or choose another `{key}`",
         )
-    beside = [entry.name for entry in Path(name).expanduser().parent.glob("*") if (entry / "config.json").is_file()]
-    near = difflib.get_close_matches(Path(name).name, beside, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(Path(name).name, _models_beside(Path(name)), n=1, cutoff=0.5)
     meant = f"did you mean {Path(name).parent / near[0]}? Or " if near else ""
     return ModelError(
         f"{name!r} is no local folder and cannot be fetched from the hub: {reason}",
