@@ -233,17 +233,17 @@ def summaries(records: list[dict[str, Any]]) -> list[list[str]]:
     """What is told, and its figures without and with a wide part."""
     columns = []
     for kind in ("ok", "wide_ok"):
-        regrets = {title: [] for title in ("taken", ALONE.name, LABELS.name, HALF.name, WARM.name, "half")}
+        regrets = {title: [] for title in ("taken", ALONE.name, LABELS.name, HALF.name, WARM.name, "otherwise")}
         gains = []
         for record in records:
             ways, taken = answers(record, kind), chosen(record)
             for title, found in regrets.items():
-                found.append(regret(ways, {"taken": taken, "half": otherwise(judged(record))}.get(title, title)))
+                found.append(regret(ways, {"taken": taken, "otherwise": otherwise(judged(record))}.get(title, title)))
             gains.append(100 * (ways[taken].mean() - ways[LABELS.name].mean()))
-        behind = [now - then for now, then in zip(regrets["taken"], regrets["half"], strict=True)]
+        behind = [now - then for now, then in zip(regrets["taken"], regrets["otherwise"], strict=True)]
         columns.append([mean(found) for found in (*regrets.values(), behind, gains)])
     titles = ["regret of what was taken", *(f"of always {way.name}" for way in (ALONE, LABELS, HALF, WARM))]
-    titles += [f"were {HALF.name} the default", "what was taken is behind that", "gain over the labels alone"]
+    titles += [f"were {ALONE.name} the default", "what was taken is behind that", "gain over the labels alone"]
     return [titles, *columns]
 
 
@@ -263,9 +263,9 @@ def chosen(record: dict[str, Any]) -> str:
 
 
 def otherwise(screened: dict[str, np.ndarray]) -> str:
-    """What would be taken, were half and half the default: the same rule, and the same order of what must beat it."""
-    taken = HALF.name
-    others = [name for name in screened if name not in (HALF.name, LABELS.name, SOFT.name)]
+    """What would be taken, were the teacher alone the default, by the same rule."""
+    taken = ALONE.name
+    others = [name for name in screened if name not in (ALONE.name, LABELS.name, SOFT.name)]
     for group in (others, [LABELS.name], [SOFT.name]):
         best = min(group, key=lambda name: float(screened[name].mean()))
         gain, error = balance.better(screened[best], screened[taken])

@@ -209,7 +209,8 @@ class Workshop:
             screened = balance.screen(
                 student, transfer, told, validation, settings, judges=judges, progress=self.progress
             )
-            way, choice = balance.decide(student.task, screened)
+            guessed = self.recipe.teacher.zero_shot is not None
+            way, choice = balance.decide(student.task, screened, guessed=guessed)
             kept = self.folder.finish(stage, name, started=started, way=dict(way.settings), choices=[choice])
         return {**kept["way"], "balance": "given"}
 

@@ -107,7 +107,7 @@ def names(task: Task) -> list[str]:
 def test_the_default_comes_first_and_the_labels_alone_after_all_fixed_mixtures() -> None:
     assert WARM.name in names(CLASSES)
     for task in (CLASSES, TextRegression(0.0, 1.0)):
-        assert names(task)[0] == ALONE.name
+        assert names(task)[0] == (HALF if task.outputs == "scores" else ALONE).name
         assert [name for name in names(task) if name != SOFT.name][-1] == LABELS.name
         assert len(names(task)) == len(set(names(task))) > 2
         for way in (way for group in balance.ways(task) for way in group):
@@ -125,7 +125,7 @@ def test_losses_that_a_head_cannot_take_are_left_out() -> None:
 
 def found(noise: float = 0.1, rows: int = 400, **ends: float) -> dict[str, np.ndarray]:
     """Losses of known means, and how much rows differ from way to way."""
-    short = {"default": ALONE.name, "labels": LABELS.name, "half": HALF.name, "soft": SOFT.name}
+    short = {"default": HALF.name, "labels": LABELS.name, "alone": ALONE.name, "soft": SOFT.name}
     means = dict.fromkeys(names(CLASSES), 9.0) | {short[key]: end for key, end in ends.items()}
     random = np.random.default_rng(0)
     drawn = {name: random.normal(0, noise, rows) for name in means}
@@ -133,27 +133,36 @@ def found(noise: float = 0.1, rows: int = 400, **ends: float) -> dict[str, np.nd
 
 
 def test_only_what_is_better_by_twice_its_noise_takes_the_place_of_the_default() -> None:
-    taken, choice = balance.decide(CLASSES, found(default=0.5, labels=0.6, half=0.4))
-    assert taken.name == choice["taken"] == "half teacher, half labels"
+    taken, choice = balance.decide(CLASSES, found(default=0.5, labels=0.6, alone=0.4))
+    assert taken.name == choice["taken"] == ALONE.name
     assert choice["figures"]["gain"] == pytest.approx(0.1)
     assert 0 < choice["figures"]["standard_error"] < 0.1
     assert "-0.1000 ±" in choice["why"]
-    taken, choice = balance.decide(CLASSES, found(20.0, default=0.5, labels=0.6, half=0.4))
-    assert taken.name == ALONE.name
-    assert "by two standard errors; the closest, half teacher, half labels: -0.1000 ±" in choice["why"]
+    taken, choice = balance.decide(CLASSES, found(20.0, default=0.5, labels=0.6, alone=0.4))
+    assert taken.name == HALF.name
+    assert "by two standard errors; the closest, the teacher alone: -0.1000 ±" in choice["why"]
     assert choice["figures"]["gain"] < 2 * choice["figures"]["standard_error"]
-    assert balance.decide(CLASSES, found(default=0.5, labels=0.6, half=0.7))[0].name == ALONE.name
+    assert balance.decide(CLASSES, found(default=0.5, labels=0.6, alone=0.7))[0].name == HALF.name
+
+
+def test_guessed_labels_and_values_must_surely_be_worth_following() -> None:
+    losses = found(0.01, default=0.5, alone=0.5)
+    assert balance.decide(CLASSES, losses)[0] == HALF
+    assert balance.decide(CLASSES, losses, guessed=True)[0] == ALONE
+    assert balance.decide(CLASSES, found(0.01, default=0.4, alone=0.5), guessed=True)[0] == HALF
+    values = TextRegression(0.0, 1.0)
+    assert balance.decide(values, {name: losses[name] for name in names(values)})[0] == ALONE
 
 
 def test_the_labels_alone_are_taken_only_where_they_beat_mixtures_too() -> None:
-    taken, _ = balance.decide(CLASSES, found(default=0.5, half=0.4, labels=0.3))
+    taken, _ = balance.decide(CLASSES, found(default=0.5, alone=0.4, labels=0.3))
     assert taken.name == LABELS.name
     assert taken.settings == {"alpha": 0.0, "hidden": 0.0, "attention": 0.0, "relations": 0.0}
-    assert balance.decide(CLASSES, found(default=0.5, half=0.4, labels=0.395))[0].name == "half teacher, half labels"
+    assert balance.decide(CLASSES, found(default=0.5, alone=0.4, labels=0.395))[0].name == ALONE.name
 
 
 def test_weighted_soft_labels_are_taken_only_where_they_beat_whatever_else_was_taken() -> None:
-    for others in ({"half": 0.4}, {"half": 0.4, "labels": 0.3}, {}):
+    for others in ({"alone": 0.4}, {"alone": 0.4, "labels": 0.3}, {}):
         before, _ = balance.decide(CLASSES, found(default=0.5, **others))
         least = min([0.5, *others.values()])
         assert balance.decide(CLASSES, found(default=0.5, soft=least - 0.1, **others))[0] == SOFT

@@ -7,9 +7,10 @@ A way is judged by the label loss of the validation rows after calibration, pair
 that of the labelled training rows too, a fifth of which is held out in turn. No changed copies are learned from then:
 what a teacher says of a copy, it says because it was told the label of the text itself.
 
-The teacher alone is followed unless something else is better by two standard errors of the difference: there the
-teacher knows little, or the labels more. The labels alone, and after them weighted soft labels, must also beat what was
-taken before them. Why so, and what short trials of the student itself would have said: docs/decisions/0008.
+Teacher and labels are followed alike, unless something else is better by two standard errors of the difference. For
+values, and where labels were guessed, the teacher alone comes first. The labels alone, and after them weighted soft
+labels, must also beat what was taken before them. Why so, and what short trials of the student itself would have said:
+docs/decisions/0008.
 """
 
 from __future__ import annotations
@@ -56,20 +57,23 @@ SOFT = Way("half teacher, half labels, weighted soft labels", {"alpha": 0.5, "we
 LABELS = Way("the labels alone", {"alpha": 0.0, "hidden": 0.0, "attention": 0.0, "relations": 0.0})
 
 
-def ways(task: Task) -> list[list[Way]]:
-    """What is tried for a task, from the default on: each list must surely beat what was taken before it."""
-    mixed = [HALF]
+def ways(task: Task, *, guessed: bool = False) -> list[list[Way]]:
+    """What is tried for a task, from the default on: each list must surely beat what was taken before it.
+
+    Labels that were `guessed` are not followed unless they are surely worth it.
+    """
     if task.outputs == "scores":
         # DIST and standardised logits leave open how far apart scores are: a linear model that is held back falls to 0.
         # DKD weighs the classes that are not the label against each other: with two there is one.
-        mixed += [WARM, Way("the teacher alone, temperature 2", {"temperature": 2.0})]
-        mixed += [
+        others = [WARM, Way("the teacher alone, temperature 2", {"temperature": 2.0})]
+        others += [
             Way(f"the teacher alone, loss {name}", {"loss": name})
             for name, least in (("logit-mse", 2), ("dkd", 3))
             if task.width >= least
         ]
-        return [[ALONE], mixed, [LABELS], [SOFT]]
-    return [[ALONE], mixed, [LABELS]]
+        first, second = (ALONE, HALF) if guessed else (HALF, ALONE)
+        return [[first], [second, *others], [LABELS], [SOFT]]
+    return [[ALONE], [HALF], [LABELS]]
 
 
 def screen(
@@ -156,9 +160,9 @@ def sample(rows: int, outputs: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, rows - 1, most).astype(np.int64))
 
 
-def decide(task: Task, screened: Mapping[str, Array]) -> tuple[Way, dict[str, Any]]:
+def decide(task: Task, screened: Mapping[str, Array], *, guessed: bool = False) -> tuple[Way, dict[str, Any]]:
     """The way to learn, and why, from what `screen` found."""
-    (default,), *groups = ways(task)
+    (default,), *groups = ways(task, guessed=guessed)
     taken = default
     for group in groups:
         best = min(group, key=lambda way: float(screened[way.name].mean()))
