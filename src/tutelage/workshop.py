@@ -209,8 +209,7 @@ class Workshop:
             screened = balance.screen(
                 student, transfer, told, validation, settings, judges=judges, progress=self.progress
             )
-            guessed = self.recipe.teacher.zero_shot is not None
-            way, choice = balance.decide(student.task, screened, guessed=guessed)
+            way, choice = balance.decide(student.task, screened, guessed=self.recipe.teacher.zero_shot is not None)
             kept = self.folder.finish(stage, name, started=started, way=dict(way.settings), choices=[choice])
         return {**kept["way"], "balance": "given"}
 
