@@ -119,7 +119,7 @@ def test_a_narrower_student_reads_long_texts_in_windows(reviews: Path, bert: Pat
 
 
 def test_an_unfitted_teacher_cannot_be_used_as_it_is(reviews: Path, bert: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="has no trained head, and `teacher.fine_tune` is false"):
+    with pytest.raises(ModelError, match=r"has no trained head, and `teacher\.fine_tune` is false"):
         pipeline.run(recipe(reviews, bert, tmp_path / "run", teacher={"fine_tune": False}))
 
 
