@@ -64,7 +64,7 @@ def main() -> None:
         for seed in given.seeds
         for domain, student, weak in cases
     ]
-    ledger.record("9. Choosing how to learn", command(given), table(wanted))
+    ledger.record("9. Choosing how to learn", command(given), table(wanted, given.rows))
 
 
 def command(given: argparse.Namespace) -> str:
@@ -189,18 +189,20 @@ def right(network: Network, split: Any) -> list[int]:
     return [int(value) for value in said.argmax(1) == split.targets]
 
 
-def table(records: list[dict[str, Any]]) -> list[str]:
+def table(records: list[dict[str, Any]], rows: int) -> list[str]:
     """One line a case, and the regret on average."""
-    lines, times = [], {student: [] for student in SHAPES}
+    lines: list[str] = []
+    times: dict[tuple[str, bool], list[float]] = {}
     for record in records:
         ways, taken = answers(record, "ok"), chosen(record)
-        times[record["student"]].append(record["screen_s"] / record["ways"][taken]["full_s"])
+        share = record["screen_s"] / record["ways"][taken]["full_s"]
+        times.setdefault((record["student"], helped(record, rows)), []).append(share)
         scores = {name: 100 * float(ok.mean()) for name, ok in ways.items()}
         best = max(scores, key=lambda name: scores[name])
         lines.append(
             f"| {record['domain']} | {record['student']} | {record['seed']} | {100 * record['teacher']:.1f} | "
             f"{scores[ALONE.name]:.1f} | {scores[LABELS.name]:.1f} | {taken} | {scores[taken]:.1f} | "
-            f"{best}, {scores[best]:.1f} | {regret(ways, taken):+.1f} | {times[record['student']][-1]:.0%} |"
+            f"{best}, {scores[best]:.1f} | {regret(ways, taken):+.1f} | {share:.0%} |"
         )
     return [
         f"Accuracy in % on {TEST} test rows (one standard error: about 1 point) of students without a wide part. The",
@@ -219,13 +221,37 @@ def table(records: list[dict[str, Any]]) -> list[str]:
         "|---|---|---|",
         *(f"| {title} | {without} | {wide} |" for title, without, wide in zip(*summaries(records), strict=True)),
         "",
-        "Choosing takes "
-        + ", ".join(
-            f"{np.mean(shares):.0%} ({min(shares):.0%} to {max(shares):.0%}) of a training of {student}"
-            for student, shares in times.items()
-            if shares
-        )
-        + ".",
+        *labels_taken(records),
+        "",
+        "What choosing takes, next to a training; with less than 300 validation rows, others that were held out judge",
+        "too:",
+        "",
+        *(
+            f"- {student}, {'held-out rows too' if more else 'validation alone'}, {len(shares)} cases: "
+            f"{np.mean(shares):.0%} ({min(shares):.0%} to {max(shares):.0%})"
+            for (student, more), shares in sorted(times.items())
+        ),
+    ]
+
+
+def helped(record: dict[str, Any], rows: int) -> bool:
+    """Whether more rows judged the ways than those of validation, which are 15 %."""
+    return len(judged(record)[HALF.name]) > 0.2 * rows
+
+
+def labels_taken(records: list[dict[str, Any]]) -> list[str]:
+    """What it brought to take the labels alone where that was chosen, against half and half."""
+    some = [record for record in records if chosen(record) == LABELS.name]
+    if len(some) < 2:
+        return []
+    more = []
+    for kind in ("ok", "wide_ok"):
+        ways = [answers(record, kind) for record in some]
+        more.append(mean([100 * float(one[LABELS.name].mean() - one[HALF.name].mean()) for one in ways]))
+    weak = sum(record["teacher_rows"] > 0 for record in some)
+    return [
+        f"The labels alone were taken in {len(some)} cases, {weak} of them beside a teacher of 200 rows: {more[0]}",
+        f"points against {HALF.name}, {more[1]} with a wide part.",
     ]
 
 
@@ -233,17 +259,29 @@ def summaries(records: list[dict[str, Any]]) -> list[list[str]]:
     """What is told, and its figures without and with a wide part."""
     columns = []
     for kind in ("ok", "wide_ok"):
-        regrets = {title: [] for title in ("taken", ALONE.name, LABELS.name, HALF.name, WARM.name, "otherwise")}
+        regrets = {
+            title: [] for title in ("taken", ALONE.name, LABELS.name, HALF.name, WARM.name, "strict", "otherwise")
+        }
         gains = []
         for record in records:
             ways, taken = answers(record, kind), chosen(record)
+            by_rule = {
+                "taken": taken,
+                "strict": by(judged(record), HALF.name, errors=3.0),
+                "otherwise": by(judged(record), ALONE.name),
+            }
             for title, found in regrets.items():
-                found.append(regret(ways, {"taken": taken, "otherwise": otherwise(judged(record))}.get(title, title)))
+                found.append(regret(ways, by_rule.get(title, title)))
             gains.append(100 * (ways[taken].mean() - ways[LABELS.name].mean()))
         behind = [now - then for now, then in zip(regrets["taken"], regrets["otherwise"], strict=True)]
         columns.append([mean(found) for found in (*regrets.values(), behind, gains)])
     titles = ["regret of what was taken", *(f"of always {way.name}" for way in (ALONE, LABELS, HALF, WARM))]
-    titles += [f"were {ALONE.name} the default", "what was taken is behind that", "gain over the labels alone"]
+    titles += [
+        "were three standard errors asked for",
+        f"were {ALONE.name} the default",
+        "what was taken is behind that",
+        "gain over the labels alone",
+    ]
     return [titles, *columns]
 
 
@@ -262,14 +300,14 @@ def chosen(record: dict[str, Any]) -> str:
     return balance.decide(TASK, judged(record))[0].name
 
 
-def otherwise(screened: dict[str, np.ndarray]) -> str:
-    """What would be taken, were the teacher alone the default, by the same rule."""
-    taken = ALONE.name
-    others = [name for name in screened if name not in (ALONE.name, LABELS.name, SOFT.name)]
+def by(screened: dict[str, np.ndarray], first: str, *, errors: float = 2.0) -> str:
+    """What would be taken, were another way the default, or more standard errors asked for."""
+    taken = first
+    others = [name for name in screened if name not in (first, LABELS.name, SOFT.name)]
     for group in (others, [LABELS.name], [SOFT.name]):
         best = min(group, key=lambda name: float(screened[name].mean()))
         gain, error = balance.better(screened[best], screened[taken])
-        if gain > 2.0 * error:
+        if gain > errors * error:
             taken = best
     return taken
 

@@ -270,6 +270,7 @@ def table(cells: dict[tuple[str, int], list[dict[str, Any]]], rows: int, kinds: 
     """What each teacher is and teaches, and how well each measure ranks them."""
     lines, correlations = [], {measure: [] for measure in MEASURES}
     seconds: dict[str, list[float]] = {"gradients": [], "pilots": []}
+    trials: dict[tuple[str, str], list[float]] = {}
     regrets: dict[ChooseBy, list[float]] = {by: [] for by in get_args(ChooseBy)}
     for (domain, seed), records in cells.items():
         for kind, record in zip(kinds, records, strict=True):
@@ -286,7 +287,10 @@ def table(cells: dict[tuple[str, int], list[dict[str, Any]]], rows: int, kinds: 
             for student in SHAPES:
                 known = of_student(records, student) if measure in OF_STUDENTS else records
                 told = [sign * one[measure] for one in known]
-                values.append(spearmanr(told, [record["students"][student] for record in records]).statistic)
+                found = spearmanr(told, [record["students"][student] for record in records]).statistic
+                values.append(found)
+                if measure == "pilot":
+                    trials.setdefault((domain, student), []).append(found)
         for by, points in regrets.items():
             points += [regret(records, student, by) for student in SHAPES]
     return [
@@ -307,6 +311,13 @@ def table(cells: dict[tuple[str, int], list[dict[str, Any]]], rows: int, kinds: 
             f"- {MEASURES[measure]}: {np.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
             for measure, values in correlations.items()
         ),
+        "",
+        "Of the trials, by data and student (mean over seeds): "
+        + "; ".join(
+            f"{domain} " + ", ".join(f"{student} {np.mean(trials[domain, student]):.2f}" for student in SHAPES)
+            for domain in dict.fromkeys(domain for domain, _ in cells)
+        )
+        + ".",
         "",
         "Points of accuracy that the student of the best teacher has over that of the teacher that would be taken,",
         "mean and most over data, seeds and students, by what `choose_by` says (`gradients`: the least GRACE among",

@@ -24,6 +24,7 @@ from tutelage.data import stream
 from tutelage.data.identity import identity_of
 from tutelage.data.stream import Stream, Survey
 from tutelage.errors import DataError, Interrupted
+from tutelage.evaluate import machine
 from tutelage.folder import LOG, RunFolder
 from tutelage.pretrain_recipe import TRAINS, PretrainRecipe
 from tutelage.progress import Logged, Progress, Silent
@@ -70,7 +71,10 @@ def pretrain(
     torch.set_num_threads(recipe.threads or torch.get_num_threads())
     try:
         with folder.locked():
-            return _Story(recipe, folder, Logged(progress or Silent(), folder.path / LOG)).tell()
+            log = Logged(progress or Silent(), folder.path / LOG)
+            if problem := machine.too_many(recipe.threads):
+                log.warn(problem)
+            return _Story(recipe, folder, log).tell()
     except KeyboardInterrupt:
         name = source if isinstance(source, str | Path) else folder.recipe_file
         raise Interrupted(

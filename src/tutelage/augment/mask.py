@@ -26,6 +26,10 @@ _LIKELIEST = 10
 _AT_ONCE = 2048  # tokens, padded; the model has a score of every word for each: 2 GB of a vocabulary of 250,000
 
 
+Gap = tuple[words.Span, int]
+"""Where a word is, and which token."""
+
+
 @dataclass(frozen=True)
 class Masked:
     """A masked language model and its tokenizer."""
@@ -77,27 +81,22 @@ def copies(texts: Sequence[str], lucks: Sequence[Luck], given: Given) -> list[st
     """One copy of each text (N), with so many words as `given.rate` says drawn from `given.masked`."""
     assert given.masked is not None
     found = list(texts)
-    read = given.masked.tokenizer(list(texts), truncation=True, max_length=given.masked.length)["input_ids"]
-    for rows in by_length(np.array([len(ids) for ids in read]), tokens=_AT_ONCE):
-        filled = _filled([texts[row] for row in rows], [lucks[row] for row in rows], given.masked, given.rate)
+    masked = given.masked
+    read = masked.tokenizer(list(texts), return_offsets_mapping=True, truncation=True, max_length=masked.length)
+    ids, offsets = read["input_ids"], read["offset_mapping"]
+    gaps = [_gaps(*one, given.rate) for one in zip(texts, offsets, lucks, strict=True)]
+    for rows in by_length(np.array([len(one) for one in ids]), tokens=_AT_ONCE):
+        some = [(texts[row], lucks[row], ids[row], gaps[row]) for row in rows]
+        filled = _filled(some, masked)
         for row, text in zip(rows, filled, strict=True):
             found[row] = text
     return found
 
 
-def _filled(texts: Sequence[str], lucks: Sequence[Luck], masked: Masked, rate: float) -> list[str]:
-    read = masked.tokenizer(
-        list(texts),
-        return_offsets_mapping=True,
-        truncation=True,
-        max_length=masked.length,
-        padding=True,
-        return_tensors="pt",
-    )
-    gaps = [
-        _gaps(text, offsets, luck, rate)
-        for text, offsets, luck in zip(texts, read.pop("offset_mapping").tolist(), lucks, strict=True)
-    ]
+def _filled(some: Sequence[tuple[str, Luck, list[int], list[Gap]]], masked: Masked) -> list[str]:
+    """Texts with other words in their gaps; each text comes with its luck and its tokens."""
+    texts, lucks, ids, gaps = zip(*some, strict=True)
+    read = masked.tokenizer.pad({"input_ids": list(ids)}, padding_side="right", return_tensors="pt")
     owner = torch.tensor([row for row, mine in enumerate(gaps) for _ in mine], dtype=torch.long)
     place = torch.tensor([token for mine in gaps for _, token in mine], dtype=torch.long)
     read["input_ids"][owner, place] = masked.tokenizer.mask_token_id
@@ -116,7 +115,7 @@ def _filled(texts: Sequence[str], lucks: Sequence[Luck], masked: Masked, rate: f
     return found
 
 
-def _gaps(text: str, offsets: Sequence[Sequence[int]], luck: Luck, rate: float) -> list[tuple[words.Span, int]]:
+def _gaps(text: str, offsets: Sequence[Sequence[int]], luck: Luck, rate: float) -> list[Gap]:
     """Which words become gaps, in order, and the token of each."""
     token = {tuple(span): number for number, span in enumerate(offsets)}
     places = words.spans(text)

@@ -45,7 +45,8 @@ _SHORTEST = 3
 # Of terminals, in torch's messages; and what those begin with that says nothing about the model.
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _OF_TORCH = ("Failed to export", "This is step", "## ", "Next steps", "#")
-# Architectures that are exported in tests; of any other, one layer is tried before a student is trained.
+# Architectures of which students were exported, in tests or by hand; of any other, one layer is tried before a student
+# is trained.
 _KNOWN = frozenset(
     {
         *("albert", "bart", "bert", "deberta-v2", "distilbert", "electra", "gpt2", "llama", "modernbert", "mpnet"),

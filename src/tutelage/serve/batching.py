@@ -19,10 +19,9 @@ import numpy as np
 from tutelage.bundle.predict import Bundle
 from tutelage.serve.limits import ServeLimits
 from tutelage.serve.metrics import Metrics
+from tutelage.text import tokens_about
 
 FAILED: dict[str, Any] = {"error": {"code": "prediction_failed", "message": "the model could not answer this text"}}
-# About what English takes; only decides how many requests share a batch, the graph's own calls count exactly.
-_CHARACTERS_PER_TOKEN = 4
 _SPECIAL_TOKENS = 2
 _log = logging.getLogger(__name__)
 
@@ -104,7 +103,8 @@ class Batcher:
     def _cost(self, texts: Sequence[str]) -> int:
         limits = self._bundle.limits
         most = limits.max_tokens if limits.long_text == "truncate" else limits.max_characters
-        return sum(min(len(text) // _CHARACTERS_PER_TOKEN + _SPECIAL_TOKENS, most) for text in texts)
+        # Only decides how many requests share a batch: the graph's own calls count exactly.
+        return sum(min(tokens_about(text) + _SPECIAL_TOKENS, most) for text in texts)
 
     def _work(self) -> None:
         while True:

@@ -37,8 +37,8 @@ def told(settings: TeacherRecipe, task: Task, *, fitted: bool) -> str:
         return ""
     if fitted:
         return (
-            f"{settings.model} has a head for numbers, and does not say of which mean and spread: it is trained on; "
-            "`teacher.fine_tune: false` uses it as it is"
+            f"{settings.model} has a head for numbers, of another mean and spread or of none that it tells: it is "
+            "trained on; `teacher.fine_tune: false` uses it as it is"
         )
     theirs = load.other_labels(settings.model, task)
     if not theirs:
