@@ -101,8 +101,8 @@ def write_gpt2(folder: Path, *, layers: int = 3) -> Path:
     return _write(folder, GPT2Model, config, tokenizer)
 
 
-def write_t5(folder: Path, *, layers: int = 3) -> Path:
-    """An untrained T5 without a head."""
+def write_t5(folder: Path, *, layers: int = 3, decoder: int | None = None) -> Path:
+    """An untrained T5 without a head, its decoder as deep as its encoder if nothing else is given."""
     from transformers import T5Config, T5Model
 
     tokenizer = unigram()
@@ -112,10 +112,33 @@ def write_t5(folder: Path, *, layers: int = 3) -> Path:
         d_kv=8,
         d_ff=64,
         num_layers=layers,
+        num_decoder_layers=decoder,
         num_heads=4,
         decoder_start_token_id=0,
     )
     return _write(folder, T5Model, config, tokenizer)
+
+
+def write_bart(folder: Path, *, layers: int = 3, decoder: int = 3) -> Path:
+    """An untrained BART without a head."""
+    from transformers import BartConfig, BartModel
+
+    tokenizer = unigram()
+    inner = {"encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "encoder_attention_heads": 4, "decoder_attention_heads": 4}
+    config = BartConfig(
+        vocab_size=len(tokenizer),
+        d_model=32,
+        **inner,
+        encoder_layers=layers,
+        decoder_layers=decoder,
+        max_position_embeddings=128,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=1,
+        decoder_start_token_id=1,
+        forced_eos_token_id=1,
+    )
+    return _write(folder, BartModel, config, tokenizer)
 
 
 def write_roberta(folder: Path) -> Path:

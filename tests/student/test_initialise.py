@@ -23,7 +23,7 @@ TASK = TextClassification(("negative", "positive"))
 TEXTS = [row["text"] for row in tiny_models.reviews()][:50]
 
 
-@pytest.fixture(params=["bert", "gpt2", "t5", "modernbert"])
+@pytest.fixture(params=["bert", "gpt2", "t5", "bart", "modernbert"])
 def teacher(request: pytest.FixtureRequest, tmp_path: Path) -> Network:
     folder = getattr(tiny_models, f"write_{request.param}")(tmp_path)
     torch.manual_seed(0)
@@ -62,6 +62,30 @@ def test_fewer_layers_are_taken_from_the_teacher(teacher: Network) -> None:
     taken = [value.numpy().tobytes() for value in teacher.model.state_dict().values()]
     begun = (value.numpy().tobytes() for value in student.model.state_dict().values())
     assert all(any(whole.startswith(start) for whole in taken) for start in begun)
+
+
+@pytest.mark.parametrize("kind", ["t5", "bart"])
+@pytest.mark.parametrize(("layers", "deep", "expected"), [(1, 2, [1]), (2, 2, [0, 1]), (3, 2, [0, 1]), (2, 6, [0, 5])])
+def test_a_decoder_that_is_not_as_deep_as_the_encoder_keeps_its_own_layers(
+    tmp_path: Path, kind: str, layers: int, deep: int, expected: list[int]
+) -> None:
+    write = getattr(tiny_models, f"write_{kind}")
+    teacher = load.load(str(write(tmp_path, layers=4, decoder=deep)), TASK, Reading(48))[0]
+    student = create(teacher, Shape(layers, 32, 4, 32))
+    assert len(student.outputs(student.tokenize(TEXTS[:2]))) == 2
+    theirs, ours = (
+        next(module for name, module in one.model.named_modules() if name.endswith(f"decoder.{stack}"))
+        for one in (teacher, student)
+        for stack in [{"t5": "block", "bart": "layers"}[kind]]
+    )
+    attention = {"t5": "layer.0.SelfAttention.q.weight", "bart": "self_attn.q_proj.weight"}[kind]
+    assert len(ours) == len(expected)
+    for mine, origin in zip(ours, expected, strict=True):
+        assert torch.equal(mine.get_parameter(attention), theirs[origin].get_parameter(attention))
+        # Both stacks have thinner blocks.
+        assert {
+            value.shape[0] for name, value in mine.named_parameters() if name.endswith(("fc1.weight", "wi.weight"))
+        } == {32}
 
 
 def test_the_strongest_neurons_with_a_gate_are_kept(tmp_path: Path) -> None:

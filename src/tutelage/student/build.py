@@ -197,8 +197,11 @@ def same_width(teacher: Any, shape: Shape, *, vocabulary: int, positions: int) -
     prefix.forget(config)
     for name in ("num_decoder_layers", "decoder_layers"):  # of T5, of BART
         if hasattr(config, name):
-            setattr(config, name, shape.layers)
-    setattr(config, _feed_forward_name(config), shape.feed_forward)
+            setattr(config, name, min(shape.layers, getattr(config, name)))
+    inner = _feed_forward_name(config)
+    if getattr(config, "decoder_ffn_dim", None) == getattr(config, inner):
+        config.decoder_ffn_dim = shape.feed_forward
+    setattr(config, inner, shape.feed_forward)
     config.vocab_size = vocabulary
     if config.model_type in _COUNTED:
         config.max_position_embeddings = min(config.max_position_embeddings, positions)

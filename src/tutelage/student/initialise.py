@@ -6,7 +6,7 @@ Why: without it DistilBERT lost 3.7 points (arXiv 1910.01108), and on QNLI up to
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -113,7 +113,15 @@ def _taken(
     # The layer that averages comes on top of all, whatever is between.
     layers = [*uniform(full.layers, shape.layers), *([full.layers] if shape.averages else [])]
     embedding = teacher.get_input_embeddings().weight  # type: ignore[operator]
-    origins = {name: _origin(name, layers, source) for name in student.state_dict()}
+    theirs = _stacks(source)
+    # A decoder may have fewer layers than the encoder.
+    maps = {
+        stack: layers
+        if (theirs.get(stack), depth) == (full.layers + full.averages, len(layers))
+        else uniform(theirs.get(stack, depth), depth)
+        for stack, depth in _stacks(student.state_dict()).items()
+    }
+    origins = {name: _origin(name, maps, source) for name in student.state_dict()}
     shorter = _shorter(source, student, origins)
     blocks = {block for block, _ in origins.values() if block is not None}
     kept_neurons = {
@@ -139,8 +147,20 @@ _NUMBERED = re.compile(r"\.(\d+)\.")
 _WITH_GATE = re.compile(r"mlp\.Wi\.weight$")
 
 
-def _origin(name: str, layers: Sequence[int], source: Container[str]) -> tuple[str | None, str]:
+def _stacks(names: Iterable[str]) -> dict[str, int]:
+    """How many layers stand in each stack, by how the names of its parameters begin."""
+    found: dict[str, int] = {}
+    for name in names:
+        if match := _NUMBERED.search(name):
+            stack = name[: match.start(1)]
+            found[stack] = max(found.get(stack, 0), int(match.group(1)) + 1)
+    return found
+
+
+def _origin(name: str, maps: Mapping[str, Sequence[int]], source: Container[str]) -> tuple[str | None, str]:
     """The teacher's layer and parameter behind a student's; the first number in a name counts layers.
+
+    `maps`: for each stack, which of the teacher's layers the student's are.
 
     A layer is told by how its parameters' names begin: encoder and decoder may both have one of that number. Of layers
     that share their weights (ALBERT's) there is one, and it is the student's.
@@ -148,7 +168,7 @@ def _origin(name: str, layers: Sequence[int], source: Container[str]) -> tuple[s
     match = _NUMBERED.search(name)
     if match is None:
         return None, name
-    number = layers[int(match.group(1))]
+    number = maps[name[: match.start(1)]][int(match.group(1))]
     origin = f"{name[: match.start(1)]}{number}{name[match.end(1) :]}"
     taken = origin if origin in source else name
     found = _NUMBERED.search(taken)
