@@ -181,6 +181,14 @@ def test_texts_of_similar_length_still_meet() -> None:
     assert padded < 1.15 * sum(int(lengths[rows].sum()) for rows in found)
 
 
+@pytest.mark.parametrize("start", [0.02, 0.05, 0.5])
+def test_no_text_stands_twice_in_a_batch(start: float) -> None:
+    lengths = np.random.default_rng(1).integers(5, 60, 1000)
+    given = settings(curriculum_start=start, curriculum_end=1.0, batch_size=16, epochs=8)
+    for epoch in epochs(given, lengths=lengths):
+        assert all(len(rows) == len(set(rows.tolist())) for rows in epoch)
+
+
 def test_fewer_texts_than_a_batch_are_no_problem() -> None:
     for epoch in epochs(settings(epochs=2), lengths=np.array([3, 4, 5])):
         assert [len(rows) for rows in epoch] == [3]

@@ -151,6 +151,11 @@ def test_of_labels_alone_texts_without_a_label_change_nothing(bert: Path, tmp_pa
     for given, count in ((settings, 60), (settings.model_copy(update={"r_drop": 0.0}), 40)):
         drawn = distil._batches(network, both, None, given, plan, 0)(0)  # type: ignore[arg-type]
         assert sorted(np.concatenate(drawn)) == [*range(count)]
+    # Easy texts first, of those that teach something.
+    easy = settings.model_copy(update={"r_drop": 0.0, "curriculum": "length"})
+    drawn = np.concatenate(distil._batches(network, both, None, easy, plan, 0)(0))  # type: ignore[arg-type]
+    assert len(drawn) == 40
+    assert max(drawn) < 40
     labelled, others = split(TEXTS[:40], CLASSES[:40]), split(TEXTS[40:80], [None] * 40)
     for name, rows in {"few": [labelled], "all": [labelled, others]}.items():
         student = student_of(network, Shape(2, 16, 4, 32))

@@ -122,7 +122,9 @@ def batches(known: Known, settings: StudentRecipe, seed: int) -> Callable[[int],
     lengths, size, order = known.lengths, settings.batch_size, ranked(known, settings, seed)
     steps = len(plan(lengths, batch_size=size, seed=seed, epoch=0))
     total = steps * settings.epochs
-    at_once = int(np.clip(settings.curriculum_end * total // _RISES, 1, _MOST_AT_ONCE))
+    # Never more than may be drawn at first: no text stands twice in one batch.
+    most = max(1, min(_MOST_AT_ONCE, round(settings.curriculum_start * len(order)) // size))
+    at_once = int(np.clip(settings.curriculum_end * total // _RISES, 1, most))
 
     def draw(step: int, count: int) -> Rows:
         """So many rows for the batches from this step on: none twice before all that may be drawn have been once."""

@@ -172,19 +172,19 @@ def _batches(  # noqa: PLR0917 - called once
     student: Network, transfer: Transfer, signals: Signals, settings: StudentRecipe, plan: Plan, seed: int
 ) -> Callable[[int], list[NDArray[np.int64]]]:
     """The plan of the training: all texts that teach something in every epoch, unless there is a curriculum."""
+    labelled = np.flatnonzero(~np.isnan(transfer.targets))
+    # Of labels alone, texts without one teach nothing: they would only make batches of nothing, and steps by what the
+    # optimizer remembers. They stand behind the others.
+    alone = settings.alpha == 0 and not plan and not settings.r_drop and 0 < len(labelled) == 1 + int(labelled[-1])
+    count = len(labelled) if alone else len(transfer)
     if settings.curriculum is None:
-        labelled = np.flatnonzero(~np.isnan(transfer.targets))
-        # Of labels alone, texts without one teach nothing: they would only make batches of nothing, and steps by
-        # what the optimizer remembers. They stand behind the others.
-        alone = settings.alpha == 0 and not plan and not settings.r_drop and 0 < len(labelled) == 1 + int(labelled[-1])
-        tokens = transfer.tokens.take(labelled) if alone and len(labelled) < len(transfer) else transfer.tokens
-        mixture = transfer.mixture and transfer.mixture.first(len(tokens))
-        return supervised.batches(tokens, settings, seed, mixture)
+        tokens = transfer.tokens.take(labelled) if count < len(transfer) else transfer.tokens
+        return supervised.batches(tokens, settings, seed, transfer.mixture and transfer.mixture.first(count))
     known = curriculum.Known(
         student,
-        transfer.tokens.lengths,
-        transfer.targets,
-        lambda: signals.outputs(transfer.signal_rows, transfer.keys),
+        transfer.tokens.lengths[:count],
+        transfer.targets[:count],
+        lambda: signals.outputs(transfer.signal_rows[:count], transfer.keys[:count]),
     )
     return curriculum.batches(known, settings, seed)
 
