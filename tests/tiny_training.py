@@ -14,6 +14,7 @@ from tutelage.progress import Silent
 from tutelage.recipe_training import TrainingRecipe
 from tutelage.training import checkpoint
 from tutelage.training.loop import Work, train
+from tutelage.training.regime import Regime
 
 ROWS = 60
 _random = torch.Generator().manual_seed(0)
@@ -52,6 +53,24 @@ def fit(folder: Path, given: Work | None = None, **changes: Any) -> tuple[nn.Mod
     network = model()
     state = train(network, given or work(), settings(**changes), seed=0, folder=folder, progress=Silent())
     return network, state
+
+
+def gradients(
+    folder: Path, *, parts: int, training: dict[str, Any] | None = None, **changes: Any
+) -> list[torch.Tensor]:
+    """What one step over the first batch leaves in every parameter, unclipped, when it is cut into so many parts."""
+    network, found = model(), list[torch.Tensor]()
+
+    def note(step: int, total: int) -> None:
+        found.extend(value.grad.clone() for value in network.parameters() if value.grad is not None)
+
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1, fused=True)
+    checkpoint.save(folder, checkpoint.State("a", parts=parts), network, optimizer)
+    given = work(**{"validate": None, "plan": lambda _: plan(0)[:1], "regime": Regime(after_step=note), **changes})
+    asked = settings(epochs=1, dropout=0.0, clip=1e6, **(training or {}))
+    train(network, given, asked, seed=0, folder=folder, progress=Silent())
+    assert len(found) == len(list(network.parameters()))
+    return found
 
 
 def same(one: nn.Module, other: nn.Module) -> bool:
