@@ -86,13 +86,24 @@ def test_only_labels_of_ones_own_choose_how_to_learn(tmp_path: Path) -> None:
 
 
 def test_rows_that_may_not_judge_are_left_out_of_the_exams() -> None:
-    rows, dealt = np.arange(20.0)[:, None], np.arange(20) % beside.FOLDS
-    known = np.arange(10)
-    first, *folds = balance._exams(known, rows, rows, np.zeros(20, dtype=bool), dealt, enough=False)
-    assert len(first[0]) == 20
-    assert sorted(np.concatenate([held for _, _, held in folds])) == known.tolist()
+    dealt, known = np.arange(20) % beside.FOLDS, np.arange(10)
+    exams = balance._exams(known, np.zeros(20, dtype=bool), dealt, missing=100)
+    assert sorted(np.concatenate([held for _, held in exams])) == known.tolist()
     # What may not judge is learned from all the same.
-    assert all(set(range(10, 20)) <= set(learned.tolist()) for learned, _, _ in folds)
+    assert all(set(range(10, 20)) <= set(learned.tolist()) for learned, _ in exams)
+
+
+@pytest.mark.parametrize(("missing", "exams"), [(-3, 1), (0, 1), (1, 1), (4, 1), (5, 2), (8, 2), (17, 5), (1000, 5)])
+def test_no_more_rows_are_held_out_than_are_missing(missing: int, exams: int) -> None:
+    dealt, copied = np.arange(40) % beside.FOLDS, np.arange(40) >= 20
+    found = balance._exams(np.arange(20), copied, dealt, missing=missing)
+    held = np.concatenate([some for _, some in found])
+    assert len(found) == exams
+    assert len(held) == len(set(held.tolist())) == (0 if missing <= 0 else 4 * exams)
+    for learned, some in found:
+        assert not set(learned.tolist()) & set(some.tolist())
+        # Copies know the labels of what is held out.
+        assert bool(copied[learned].any()) == (missing <= 0)
 
 
 def _knowing(targets: list[float]) -> np.ndarray:
@@ -257,6 +268,20 @@ def test_many_outputs_learn_from_fewer_rows() -> None:
     sizes = {outputs: len(balance.sample(10**6, outputs)) for outputs in (2, 77, 5000)}
     assert sizes == {2: 20_000, 77: 200_000 // 77, 5000: 1000}
     assert balance.sample(10**6, 77)[[0, -1]].tolist() == [0, 10**6 - 1]
+
+
+def test_thousands_of_texts_without_a_label_leave_the_labels() -> None:
+    known = np.arange(102_000) % 51 == 0
+    places, counts = balance.drawn(known, 2)
+    assert known[places].sum() == known.sum() == 2000
+    assert len(places) == 22_000
+    assert (np.diff(places) > 0).all()
+    # Each side weighs as much as all of its texts would.
+    assert counts[known[places]].sum() == pytest.approx(2000)
+    assert counts[~known[places]].sum() == pytest.approx(100_000)
+    few, once = balance.drawn(known[:500], 2)
+    assert few.tolist() == list(range(500))
+    assert set(once.tolist()) == {1.0}
 
 
 # --- in a recipe ---------------------------------------------------------------------------------------------------

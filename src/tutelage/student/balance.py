@@ -3,9 +3,9 @@
 Every way teaches a linear model over tokens and pairs, on all rows and to its end, which takes about a second. A linear
 model has one optimum, so that what differs is the lesson and nothing else.
 
-A way is judged by the label loss of the validation rows after calibration, paired with others; where they are few, by
-that of the labelled training rows too, a fifth of which is held out in turn. No changed copies are learned from then:
-what a teacher says of a copy, it says because it was told the label of the text itself.
+A way is judged by the label loss of the validation rows after calibration, paired with others. Where they are few, a
+fifth of the labelled training rows is held out and judges too, and further fifths in turn until there are enough. No
+changed copies are learned from then: what a teacher says of a copy, it says because it was told the label of the text.
 
 Teacher and labels are followed alike, unless something else is better by two standard errors of the difference. For
 values, and where labels were guessed, the teacher alone comes first. The labels alone, and after them weighted soft
@@ -37,7 +37,7 @@ from tutelage.training import supervised
 # The lessons of a linear model hardly change with more rows; with many outputs, fewer take as long.
 _MOST_ROWS, _FEWEST_ROWS, _MOST_NUMBERS = 20_000, 1000, 200_000
 _ERRORS = 2.0  # standard errors by which another way must be better
-_ENOUGH = 300  # validation rows that can tell a teacher who knows little from one who knows; fewer need help
+_ENOUGH = 300  # rows that can tell a teacher who knows little from one who knows
 _ROUNDS = 2  # of weighing rows by what a linear model learned with the weights before
 
 
@@ -94,7 +94,8 @@ def screen(
     """
     task = student.task
     once = transfer.once
-    some = once[sample(len(once), task.width)]
+    places, counts = drawn(~np.isnan(transfer.targets[once]), task.width)
+    some = once[places]
     rows = linear.read(student, transfer.tokens.take(some))
     judged = linear.read(student, student.tokenize(validation.texts()))
     centre, spread = supervised.units(student)
@@ -104,18 +105,20 @@ def screen(
     # A row that was drawn more than once must not be learned from where it is judged.
     dealt = beside.folds(transfer.keys[some], seed=0)
     known = ~np.isnan(labels) & (True if judges is None else judges[some])
-    enough = len(validation) >= _ENOUGH
-    exams = _exams(np.flatnonzero(known), judged, rows, transfer.copied[some], dealt, enough=enough)
-    truth = np.concatenate([validation.targets, *(labels[held] for _, _, held in exams[1:])])
+    exams = _exams(np.flatnonzero(known), transfer.copied[some], dealt, missing=_ENOUGH - len(validation))
+    truth = np.concatenate([validation.targets, *(labels[held] for _, held in exams)])
     found, candidates = {}, among or [way for group in ways(task) for way in group]
     with progress.bar("Comparing ways to learn", len(candidates) * len(exams)) as bar:
         for way in candidates:
             asked, answers = settings.model_copy(update=dict(way.settings)), []
-            for learned, unseen, _ in exams:
-                pupil = _pupil(asked, task, rows[learned], said[learned], targets[learned])
-                answers.append(pupil.outputs(unseen) * spread + centre)
+            for number, (learned, held) in enumerate(exams):
+                ours = rows[learned], said[learned], targets[learned]
+                pupil = _pupil(asked, task, *ours, counts=counts[learned])
+                unseen = [rows[held]] if number else [judged, rows[held]]
+                answers += [pupil.outputs(one) for one in unseen]
                 bar.advance()
-            found[way.name] = supervised.calibrated(student, np.concatenate(answers), truth)[1]
+            said_by_it = np.concatenate(answers) * spread + centre
+            found[way.name] = supervised.calibrated(student, said_by_it, truth)[1]
     return found
 
 
@@ -128,30 +131,56 @@ def judges(recipe: Recipe, splits: Sequence[Split]) -> NDArray[np.bool_]:
 
 
 def _exams(
-    known: NDArray[np.int64],
-    judged: Any,
-    rows: Any,
-    copied: NDArray[np.bool_],
-    dealt: NDArray[np.int64],
-    *,
-    enough: bool,
-) -> list[tuple[NDArray[np.int64], Any, NDArray[np.int64]]]:
-    """(rows to learn from, features of what is judged, training rows among that): validation first, then the folds."""
+    known: NDArray[np.int64], copied: NDArray[np.bool_], dealt: NDArray[np.int64], *, missing: int
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """(rows to learn from, rows held out of them to judge) of each exam; the first judges the validation rows too.
+
+    Folds of the rows whose labels are `known` are held out until they make up for the `missing` ones.
+    """
     everything = np.arange(len(dealt))
-    exams = [(everything, judged, everything[:0])]
-    if not enough and len(known) >= beside.FOLDS:
-        held_out = [known[dealt[known] == number] for number in range(beside.FOLDS)]
-        exams += [(np.setdiff1d(everything[~copied], held), rows[held], held) for held in held_out if len(held)]
+    if missing <= 0 or len(known) < beside.FOLDS:
+        return [(everything, everything[:0])]
+    exams = []
+    for number in range(beside.FOLDS):
+        held = known[dealt[known] == number]
+        if missing > 0 and len(held):
+            exams.append((np.setdiff1d(everything[~copied], held), held))
+            missing -= len(held)
     return exams
 
 
-def _pupil(settings: StudentRecipe, task: Task, rows: Any, said: torch.Tensor, targets: torch.Tensor) -> linear.Pupil:
-    """A linear model that learned in one way; weights that go by what it knows are found in rounds."""
-    pupil = linear.taught(rows, lesson(settings, task, said, targets), task.width)
+def _pupil(
+    settings: StudentRecipe, task: Task, rows: Any, said: torch.Tensor, targets: torch.Tensor, *, counts: Array
+) -> linear.Pupil:
+    """A linear model that learned in one way; weights that go by what it knows are found in rounds.
+
+    `counts` (N,): how many texts each row stands for.
+    """
+    many = torch.from_numpy(counts / counts.mean())
+
+    def learned(worth: torch.Tensor | float = 1.0) -> linear.Pupil:
+        loss = lesson(settings, task, said, targets, worth=worth)
+        return linear.taught(rows, lambda outputs: many * loss(outputs), task.width)
+
+    pupil = learned()
     for _ in range(_ROUNDS if settings.weighting == "wsl" else 0):
-        worth = weighting.worth_following(torch.from_numpy(pupil.outputs(rows)), said, targets, task)
-        pupil = linear.taught(rows, lesson(settings, task, said, targets, worth=worth), task.width)
+        pupil = learned(weighting.worth_following(torch.from_numpy(pupil.outputs(rows)), said, targets, task))
     return pupil
+
+
+def drawn(known: NDArray[np.bool_], outputs: int) -> tuple[NDArray[np.int64], Array]:
+    """Which of N rows, in their order, a linear model with K outputs learns from, and how many each stands for.
+
+    Those with a label, `known` (N,), and the others are drawn apart: thousands of texts without one leave as many
+    labels as there would be without them.
+    """
+    counts = np.zeros(len(known))
+    for rows in (np.flatnonzero(known), np.flatnonzero(~known)):
+        if len(rows):
+            some = rows[sample(len(rows), outputs)]
+            counts[some] = len(rows) / len(some)
+    places = np.flatnonzero(counts)
+    return places, counts[places]
 
 
 def sample(rows: int, outputs: int) -> NDArray[np.int64]:

@@ -125,7 +125,11 @@ def try_beside(
     numbers = (vocabulary + buckets) * network.task.width
     if wanted == "auto" and not fits(vocabulary, network.task.width):
         return f"a table of {numbers:,} numbers would outgrow the student; `wide: true` makes it"
-    some = sample(np.arange(len(tokens)) if among is None else among, network.task.width)
+    every = np.arange(len(tokens)) if among is None else among
+    unknown = np.isnan(targets[every])
+    # Drawn apart: hundreds of thousands of texts without a label leave the labels.
+    sides = [np.flatnonzero(side) for side in (~unknown, unknown) if side.any()]
+    some = every[np.sort(np.concatenate([sample(side, network.task.width) for side in sides]))]
     rows = features(tokens.take(some), vocabulary=vocabulary, buckets=buckets)
     weights = linear.rarity(rows)
     judge = _Judge(network, validation, vocabulary, buckets, weights, deep)
