@@ -95,7 +95,8 @@ class Climb:
             return search
         search = search.model_copy(update={"texts": part.fits.share})
         likely = [rungs[name] for name in portion.likely(search)]
-        if not likely:
+        # Where labels alone are learned, texts without them have nothing to tell.
+        if not likely or not (self.settings.hears_teacher or self.settings.r_drop):
             return search
         self._turn_to(part.of(None), again=True)
         stage, fingerprint = f"{STAGE}, all texts", storage.fingerprint_of(self._fingerprint(), search.model_dump())
@@ -251,16 +252,11 @@ class Climb:
         times = folder.times()
         return Spent.of(folder.kept(bench.learning), times[bench.learning], times[bench.compressing], step.learning)
 
-    def _seconds(self, bench: Bench) -> float:
-        """What training and compressing a student took, when it was done."""
-        times = self.workshop.folder.times()
-        return times[bench.learning] + times[bench.compressing]
-
     def _spent(self, tried: Sequence[Step]) -> float:
         """Seconds of the search so far: choosing how to learn, every rung, also what failed, and every cascade."""
         times = self.workshop.folder.times()
         gates = sum(seconds for stage, seconds in times.items() if stage.startswith("compress ") and GATED in stage)
-        rungs = sum(self._seconds(self._bench(step.rung)) for step in tried)
+        rungs = sum(self._bench(step.rung).seconds(times) for step in tried)
         return times.get("balance", 0.0) + rungs + self._lost + gates
 
     def _bench(self, rung: Rung) -> Bench:
@@ -316,7 +312,8 @@ class Climb:
         try:
             return self._try(candidate)
         except TrainingError as error:
-            self._failure, self._lost = error, self._lost + time.monotonic() - started
+            self._failure = error
+            self._lost += outlay.lost(self.workshop.folder, self._bench(candidate.rung), self._fingerprint(), started)
             self._tried[candidate.name] = Tried(name=candidate.name, verdict=f"failed: {error.given}")
             self.workshop.progress.warn(f"{candidate.name} failed, and the search goes on without it: {error}")
             return None
@@ -329,7 +326,7 @@ class Climb:
             candidate.name,
             made,
             self._bench(rung).export.with_name("bundle"),
-            seconds=round(self._seconds(self._bench(rung)), 1),
+            seconds=round(self._bench(rung).seconds(self.workshop.folder.times()), 1),
             epochs=None if self._again else self._epochs.get(rung.name),
             given_up_after=len(kept["history"]) if kept.get("given_up") else None,
         )

@@ -188,7 +188,9 @@ def told(
     search = []
     if recipe.student.searches:
         untrained = 3 * read * teacher.recording
-        allowed = settings.search_time * max(seconds["teacher"], untrained)
+        # Of several teachers the one that is taken counts, and comparing them.
+        teaching = seconds["teacher"] / several + seconds["comparing teachers"]
+        allowed = settings.search_time * max(teaching, untrained)
         unread = rows.get("unlabelled", 0)
         share = 1.0 if rungs is None else rungs.share(allowed, rows["train"], unread)
         if rungs is not None and share < 1.0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,10 @@ class Bench:
     balancing: str = "balance"
     seed: int | None = None
     """None: the recipe's."""
+
+    def seconds(self, times: Mapping[str, float]) -> float:
+        """What training and compressing it took, of the seconds of all stages, when it was done."""
+        return times[self.learning] + times[self.compressing]
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection
 
 from tutelage.compress import export
 from tutelage.errors import ModelError
+from tutelage.folder import RunFolder
+from tutelage.made import Bench
 from tutelage.recipe import StudentRecipe
 from tutelage.student import ladder
 from tutelage.student.ladder import Rung, Step
@@ -66,3 +69,12 @@ def allowed(workshop: Workshop, search_time: float) -> float:
     # With the texts that the teacher learns from, not with those that only students read.
     untrained = _READINGS * labelled * folder.times().get("signals", 0.0)
     return search_time * max(folder.teaching(), untrained)
+
+
+def lost(folder: RunFolder, bench: Bench, fingerprint: str, started: float) -> float:
+    """Seconds that a training took which failed; begun again from its last checkpoint, it fails in less."""
+    stage = f"search, lost {bench.learning}"
+    before = folder.done(stage, fingerprint)
+    seconds = max(time.monotonic() - started, folder.trained(bench.learning), before["lost"] if before else 0.0)
+    folder.finish(stage, fingerprint, started=started, lost=seconds)
+    return seconds

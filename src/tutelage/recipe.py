@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from tutelage import recipe_file, recipe_together, yaml_text
 from tutelage.recipe_data import DataRecipe
 from tutelage.recipe_matching import MatchingRecipe, Stage, misfits
-from tutelage.recipe_parts import Count, Folder, Part, Portion, Positive, Seed, Share, TaskName
+from tutelage.recipe_parts import Count, Folder, Part, Portion, Positive, Seed, Share, TaskName, as_list
 from tutelage.recipe_shape import ShapeRecipe
 from tutelage.recipe_teacher import TeacherRecipe
 from tutelage.recipe_training import TrainingRecipe
@@ -71,7 +71,7 @@ class StudentRecipe(ShapeRecipe, TransferRecipe, MatchingRecipe, TrainingRecipe)
         1.5,
         description="how long a search may train and compress students, in times the teacher's own fine-tuning",
     )
-    rungs: Annotated[list[RungName], Field(min_length=1)] | None = Field(
+    rungs: Annotated[list[RungName], BeforeValidator(as_list), Field(min_length=1)] | None = Field(
         None, description="the students that a search may try; null: all, from the cheapest up"
     )
     epochs: Count = Field(4, description="passes over the transfer set; `stages` have their own")
@@ -184,6 +184,11 @@ class StudentRecipe(ShapeRecipe, TransferRecipe, MatchingRecipe, TrainingRecipe)
     def weighs_teacher(self) -> bool:
         """Whether what the teacher's head says counts in any stage."""
         return max(self._alphas) > 0
+
+    @property
+    def hears_teacher(self) -> bool:
+        """Whether a teacher teaches anything in any stage: by its head or by its layers."""
+        return self.weighs_teacher or any(self.weighs(term) for term in self.TERMS if term != "prediction")
 
     @property
     def _alphas(self) -> list[float]:

@@ -78,9 +78,7 @@ def _levels(recipe: Recipe) -> Iterator[str]:
 
 def _choosing(recipe: Recipe) -> Iterator[str]:
     """Of trials of the student: it must hear its teacher."""
-    student = recipe.student
-    heard = student.weighs_teacher or any(student.weighs(term) for term in student.TERMS if term != "prediction")
-    if recipe.teacher.choose_by == "pilots" and not heard:
+    if recipe.teacher.choose_by == "pilots" and not recipe.student.hears_teacher:
         yield (
             "`teacher.choose_by: pilots` compares what the student learns from each teacher, and with `student.alpha: "
             "0` and no layers to match it learns nothing from any: choose by `taught`, or give `alpha` above 0"

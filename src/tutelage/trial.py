@@ -92,9 +92,9 @@ class Surely:
         if not len(finite):
             return 0.0
         low = float(np.quantile(finite, self.tail))
-        if low == finite.min() == 1.0 and not itself:
+        if finite.min() >= 1.0 and not itself:
             # No row was lost, of however few: no resample says less than 1, and that is not to be sure.
-            return 1.0 - unseen(self.rows, self.tail) / other.value
+            low -= unseen(self.rows, self.tail) / other.value
         return low
 
 
@@ -123,10 +123,10 @@ class Judge:
         workshop, texts = self.workshop, self.texts
         bundle = workshop.pack(made.network, made.graph_file, place, made.graph.precision)
         said = self._resampled(bundle.predictions(texts))
-        kept, surely = (
-            self._bootstrap.ratio(said, self._teacher),
-            self._sure.low(said, self._teacher, itself=not made.learned.trained),
-        )
+        kept = self._bootstrap.ratio(said, self._teacher)
+        # What was not trained is the teacher, or has no layers and learned what it knows beside it.
+        itself = not made.learned.trained and made.network.layers > 0
+        surely = self._sure.low(said, self._teacher, itself=itself)
         contender = Contender(name, "onnxruntime", speed.packed(bundle))
         some = speed.spread(texts, workshop.recipe.evaluate.speed_rows)
         timed = speed.measure([contender], some, progress=workshop.progress)

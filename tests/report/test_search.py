@@ -83,6 +83,17 @@ def test_what_was_taken_instead_is_told_for_what_it_is(searched: Any) -> None:
     assert "fastest of those that probably do" in search.missed(searched(reached=False))
     assert "fastest of those that probably do" in search.sentence(searched(reached=False))
     assert "best of them" in search.missed(searched(reached=False, keep=0.995))
+    # What has read all texts is taken for that, where others look as good or better.
+    tried = searched().model_dump()["search"]["tried"]
+    for one, share in zip(tried, (0.985, 0.975), strict=False):
+        one["retention"]["value"] = share
+    tried[1]["name"] = "half, all texts"
+    assert "probably does, and has read all texts" in search.missed(searched(reached=False, tried=tried))
+    beyond = search.missed(searched(reached=False, keep=0.995, tried=tried))
+    assert "has read all texts, and is not surely worse than the best" in beyond
+    tried[1]["name"] = "half"
+    beyond = search.missed(searched(reached=False, keep=0.995, tried=tried))
+    assert "is the largest of those that are not surely worse than the best" in beyond
 
 
 def test_a_frontier_is_drawn_of_what_was_judged(searched: Any) -> None:

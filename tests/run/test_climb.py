@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,7 +16,7 @@ import yaml
 import tiny_models
 from listener import Listener
 from tiny_recipe import recipe
-from tutelage import cli, climb, pipeline, storage, trial
+from tutelage import cli, climb, outlay, pipeline, storage, trial
 from tutelage.artifacts.network import Network
 from tutelage.budget import Estimate, Spent
 from tutelage.climb import Climb
@@ -24,6 +25,7 @@ from tutelage.errors import DataError, ModelError, RecipeError, TrainingError
 from tutelage.evaluate import speed
 from tutelage.evaluate.intervals import Bootstrap
 from tutelage.evaluate.speed import Contender, Speed, Timed
+from tutelage.folder import RunFolder
 from tutelage.made import Bench, Made
 from tutelage.progress import Silent
 from tutelage.recipe import StudentRecipe, load
@@ -92,6 +94,13 @@ def test_a_student_that_errs_on_the_same_few_rows_is_not_sure_to_keep_everything
     one_more[-1] = [0.0, 1.0]
     better = bootstrap.scores((metric,), one_more, targets)[metric.name]
     assert Surely(0.8, 4, 20).low(better, both) == pytest.approx(low)
+    # Nor one that is right on so many more that hardly a resample misses all of them.
+    wrong = np.concatenate([np.zeros(16), np.ones(4)])
+    teacher, more = (
+        bootstrap.scores((metric,), np.stack([1 - said, said], axis=1), wrong)[metric.name]
+        for said in (np.zeros(20), np.concatenate([np.zeros(16), np.ones(3), np.zeros(1)]))
+    )
+    assert Surely(0.8, 4, 20).low(more, teacher) < 1.0
     # The teacher's own layers answer as it does, whatever the rows.
     assert Surely(0.8, 4, 20).low(both, both, itself=True) == 1.0
 
@@ -240,6 +249,16 @@ def test_what_would_take_too_long_has_as_many_epochs_as_fit_but_at_least_half(
     assert bool(climb._why_not(steps[1], steps, steps[:1], 15.0 + seconds)) == (epochs != 4)
 
 
+def test_a_training_that_fails_again_after_a_kill_costs_what_it_cost_at_first(tmp_path: Path) -> None:
+    (tmp_path / ".tutelage").mkdir()
+    bench = Bench(tmp_path / "student", tmp_path / "export", "student two", "compress two")
+    assert outlay.lost(RunFolder(tmp_path), bench, "name", time.monotonic() - 60) == pytest.approx(60, abs=1)
+    again = RunFolder(tmp_path)
+    assert outlay.lost(again, bench, "name", time.monotonic() - 2) == pytest.approx(60, abs=1)
+    assert again.times() == {}
+    assert outlay.lost(again, bench, "another search", time.monotonic() - 2) == pytest.approx(2, abs=1)
+
+
 def test_only_passes_over_the_texts_grow_with_a_student_and_stopping_early_does_not_shrink_them() -> None:
     spent = Spent.of({"training": 8.0, "history": [{}, {}]}, learning=11.0, compressing=6.0, cost=0.5)
     assert spent == Spent(8.0, 2, 9.0, 0.5)
@@ -252,9 +271,18 @@ def test_only_passes_over_the_texts_grow_with_a_student_and_stopping_early_does_
 
 
 def test_the_linear_student_is_the_first_rung_and_is_delivered_like_any_other(
-    reviews: Path, bert: Path, tmp_path: Path
+    reviews: Path, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    low, itself = Surely.low, list[bool]()
+
+    def heard(sure: Surely, *given: Any, **more: bool) -> float:
+        itself.append(more["itself"])
+        return low(sure, *given, **more)
+
+    monkeypatch.setattr(Surely, "low", heard)
     run = pipeline.run(recipe(reviews, bert, tmp_path / "run", student={"keep": 0.3, "balance": "given"}))
+    # What it answers as the teacher does, it answers so by chance.
+    assert itself == [False]
     search, texts = run.measurements.search, [row["text"] for row in tiny_models.reviews()[:20]]
     assert search is not None
     (tried,) = search.tried
@@ -304,7 +332,7 @@ def test_a_rung_that_is_hopelessly_behind_is_given_up_and_found_again(
     assert one.retention is not None
     # Delivered for want of a better one, it is not the one that was cut short ...
     assert [int(epoch["epoch"]) for epoch in run.measurements.history["student"]] == [1, 2, 3]
-    assert "trained to its end after it was judged" in (run.path / "report.html").read_text()
+    assert "was trained to its end after it was judged" in (run.path / "report.html").read_text()
     listener = Listener()
     (tmp_path / "run" / "measurements.json").unlink()
     assert pipeline.run(given, resume=True, progress=listener).measurements.search == search
@@ -322,6 +350,7 @@ def test_a_rung_that_is_hopelessly_behind_is_given_up_and_found_again(
         found = pipeline.run({**given, "evaluate": {"resamples": 120}}, resume=True, progress=listener).measurements
     assert [int(epoch["epoch"]) for epoch in found.history["student"]] == [1, 2]
     assert [line for line in listener.warned if "stays as it was when it was given up" in line]
+    assert "to its end" not in (run.path / "report.html").read_text()
     # What would now be trained to its end is another student.
     monkeypatch.setattr(hope, "_MARGIN", 1.0)
     given["student"]["keep"] = 0.8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import tiny_models
 from listener import Listener
 from tiny_recipe import recipe
-from tutelage import pipeline, portion
+from tutelage import forecast, pipeline, portion
 from tutelage.artifacts.corpus import Corpus
 from tutelage.artifacts.measurements import Interval, Search, Tried
 from tutelage.budget import share_in, texts_in
@@ -105,6 +106,16 @@ def test_where_nothing_is_sure_nothing_is_to_spare(given: dict[str, Any], monkey
     assert all(tried.retention and (tried.retention.value or 0.0) >= 0.3 for tried in search.tried)
     assert [tried.name for tried in search.tried] == ["one", "one, all texts"]
     assert not spared
+
+
+def test_where_labels_alone_are_learned_nothing_is_learned_once_more(
+    given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed(monkeypatch, texts=len(tiny_models.reviews()) // 2)
+    given["student"] |= {"alpha": 0.0, "hidden": 0.0}
+    search = pipeline.run(given).measurements.search
+    assert search is not None
+    assert [tried.name for tried in search.tried] == ["one"]
 
 
 def judged(
@@ -227,3 +238,16 @@ def test_check_reckons_what_learning_once_more_takes(given: dict[str, Any], monk
 def test_check_says_nothing_of_it_where_the_recipe_says_what_is_read(given: dict[str, Any]) -> None:
     rungs = {**given["student"], "select": {"share": 0.5}}
     assert not [line for line in check({**given, "student": rungs}) if "once more" in line]
+
+
+def test_check_gives_a_search_the_time_of_one_of_several_teachers(
+    given: dict[str, Any], bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allowed: list[float] = []
+    monkeypatch.setattr(forecast.Rungs, "share", lambda _, seconds, *__: allowed.append(seconds) or 1.0)
+    monkeypatch.setattr(forecast, "cost", lambda *_: forecast.Cost(1e-2, 1e-6, 1e-6, 1000))
+    other = shutil.copytree(bert, tmp_path / "other")
+    check(given)
+    teacher = {"epochs": 1, "models": [str(bert), str(other)]}
+    check({**given, "teacher": teacher})
+    assert allowed[1] == pytest.approx(allowed[0], rel=0.01)

@@ -51,13 +51,33 @@ def missed(measurements: Measurements) -> str:
 
 
 def _instead(search: Search, more: str = "") -> str:
-    """What was taken when nothing surely reached the goal."""
-    kept = next(
-        (tried.retention.value for tried in search.tried if tried.taken and tried.within and tried.retention), None
-    )
-    if search.keep is not None and kept is not None and kept >= search.keep:
+    """What was taken when nothing surely reached the goal, and why that one."""
+    judged = [one for one in search.tried if one.retention is not None and one.retention.value is not None]
+    taken = next((one for one in judged if one.taken), None)
+    others = [one for one in judged if one is not taken and (taken is None or one.within >= taken.within)]
+    if taken is None:
+        return f"This is the best of them{more}."
+    mine = _share(taken)
+    if search.keep is not None and taken.within and mine >= search.keep:
+        faster = [one for one in others if (one.rows_per_second or 0.0) > (taken.rows_per_second or 0.0)]
+        if any(_share(one) >= search.keep for one in faster):
+            return f"This one probably does, and has read all texts{more}."
         return f"This is the fastest of those that probably do{more}."
-    return f"This is the best of them{more}."
+    if all(_share(one) <= mine for one in others):
+        return f"This is the best of them{more}."
+    why = "has read all texts, and is" if taken.again else "is the largest of those that are"
+    return f"This one {why} not surely worse than the best{more}."
+
+
+def _share(tried: Tried) -> float:
+    return (tried.retention and tried.retention.value) or 0.0
+
+
+def continued(measurements: Measurements) -> bool:
+    """Whether the student was given up while it was tried, and trained to its end before it was delivered."""
+    taken = next((one for one in measurements.search.tried if one.taken), None) if measurements.search else None
+    epochs = len(measurements.history.get("student", []))
+    return taken is not None and taken.given_up_after is not None and epochs > taken.given_up_after
 
 
 def sentence(measurements: Measurements) -> str:
@@ -68,8 +88,7 @@ def sentence(measurements: Measurements) -> str:
     best = "the best" if search.keep is None else "the first on a ladder, from the fastest shape up,"
     wanted = f"The student was found for a goal: {best} that {goal(search)}."
     if not search.reached:
-        cut = any(tried.taken and tried.given_up_after for tried in search.tried)
-        ended = ", and trained to its end after it was judged" if cut else ""
+        ended = ", and was trained to its end after it was judged" if continued(measurements) else ""
         wanted = f"No student was found for the goal: one that {goal(search)}. {_instead(search, ended)}"
     took = f" Making them took {number.seconds(search.seconds)} of {number.seconds(search.allowed_seconds)} allowed."
     took = took if search.seconds is not None and search.allowed_seconds is not None else ""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tutelage.artifacts.measurements import Interval, Measurements, Size, Tried
 from tutelage.report import number
 from tutelage.report.comparison import Cell
+from tutelage.report.search import continued
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def _searched(measurements: Measurements) -> list[str]:
             found.append(f"One size {way} ({name}) kept {_kept(one)} at {speed} the speed.")
     if not found:
         return []
-    cut = ", before it was trained to its end" if taken.given_up_after else ""
+    cut = ", before it was trained to its end" if continued(measurements) else ""
     return [*found, f"That is on rows that it has not learned from, where the student kept {_kept(taken)}{cut}."]
 
 
