@@ -339,6 +339,31 @@ def test_control_c_is_exit_130(tutelage: Type, monkeypatch: pytest.MonkeyPatch) 
     assert (answer.code, answer.err.strip()) == (130, "stopped")
 
 
+def test_control_c_inside_a_command_is_told_too(tutelage: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tutelage.data.inspect.inspect", interrupted)
+    answer = tutelage("init", "x.csv")
+    assert (answer.code, answer.err.strip()) == (130, "stopped")
+
+
+def test_what_may_not_be_read_is_the_users_to_mend(tutelage: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+    fail(monkeypatch, PermissionError(13, "Permission denied", "/secret/data.csv"))
+    refused(tutelage("run", "x"), "/secret/data.csv may not be read or written", "change its mode")
+
+
+def test_a_screen_without_all_of_unicode_ends_no_run() -> None:
+    script = "from tutelage import cli; cli.app.command('say')(lambda: cli.typer.echo('the teacher’s')); cli.main()"
+    ended = subprocess.run(
+        [sys.executable, "-c", script, "say"],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "iso-8859-1"},
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"the teacher\\u2019s\n", b"")
+
+
 def test_a_message_is_printed_as_it_is(tutelage: Type, monkeypatch: pytest.MonkeyPatch) -> None:
     """Square brackets are markup to the console, and a path must not be broken over lines."""
     from tutelage.errors import UserError

@@ -387,6 +387,7 @@ def test_a_missing_file_names_the_recipes_that_are_there(tmp_path: Path) -> None
         ("r.yaml", b"- a\n- b\n", "must be a mapping"),
         ("r.yaml", b"text-classification", "must be a mapping"),
         ("r.yaml", b"task: [a", "not valid YAML"),
+        ("r.yaml", b"output: 2026-02-30", "not valid YAML: .*day"),
         ("r.yaml", b"task: a\ntask: b\n", "the key 'task' occurs twice"),
         ("r.yaml", b"data:\n  train: a\n  train: b\n", "the key 'train' occurs twice"),
         ("r.yaml", b"task: !!python/object/apply:os.system ['touch pwned']", "not valid YAML"),
@@ -404,6 +405,10 @@ def test_what_is_no_recipe_is_told(
     with pytest.raises(RecipeError, match=match):
         load(tmp_path / name)
     assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+def test_one_rung_needs_no_list() -> None:
+    assert load(recipe(student={"keep": 0.9, "rungs": "two"})).student.rungs == ["two"]
 
 
 def test_a_folder_is_no_recipe(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import psutil
-import torch
 
 from tutelage import assistant, first_task, forecast, labelling, portion, refuse
 from tutelage import recipe as recipes
@@ -45,7 +44,7 @@ def check(source: str | Path | Mapping[str, Any], *, progress: Progress | None =
     if problem := machine.too_many(recipe.threads):
         shown.warn(problem)
     RunFolder(Path(recipe.output)).refuse_others(recipe, resume=True)
-    with _quarantined() as (folder, left_at), _threads(recipe):
+    with _quarantined() as (folder, left_at), machine.working_on(recipe.threads):
         corpus = prepare(recipe, folder / "corpus", shown, left_at=left_at)
         refuse.unfit(recipe, corpus.task)
         before = 0.0
@@ -172,16 +171,6 @@ def _quarantined() -> Iterator[tuple[Path, Path]]:
         finally:
             with suppress(OSError):
                 left.rmdir()  # but for that list
-
-
-@contextmanager
-def _threads(recipe: Recipe) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(recipe.threads or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _warn_of_unknown(tokens: Tokens, teacher: Network, shown: Progress) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from shlex import quote
@@ -36,6 +37,9 @@ Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores
 
 def main() -> NoReturn:
     """Run the command line; the exit code says whose mistake it was (see `errors`)."""
+    for screen in (sys.stdout, sys.stderr):
+        if isinstance(screen, io.TextIOWrapper):
+            screen.reconfigure(errors="backslashreplace")  # what a screen cannot show must not end a run
     try:
         app(standalone_mode=True)
     except TutelageError as error:
@@ -44,6 +48,16 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         typer.echo("stopped", err=True)
         sys.exit(130)
+    except SystemExit as ended:
+        if ended.code == 130:  # so typer tells of Ctrl-C
+            typer.echo("stopped", err=True)
+        raise
+    except PermissionError as error:
+        what = f"{error.filename or 'a file'} may not be read or written"
+        _complain(
+            UserError(what, expected="files and folders that are yours to use", cure="change its mode or the path")
+        )
+        sys.exit(2)
     except ModuleNotFoundError as error:
         package = (error.name or "tutelage").partition(".")[0]
         if package == "tutelage":
@@ -108,7 +122,7 @@ def run(
     _show(finished)
     search = finished.measurements.search
     if search is not None and not search.reached:
-        typer.echo("The goal was not reached; this is the best student that was found.", err=True)
+        typer.echo("The goal was not reached; the report says what was taken instead, and why.", err=True)
         raise typer.Exit(GOAL_MISSED)
 
 

@@ -9,16 +9,17 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from os.path import expanduser
+from os.path import exists, expanduser
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from tutelage import recipe as recipes
-from tutelage import storage
+from tutelage import storage, yaml_text
 from tutelage.errors import OutputError
 from tutelage.pretrain_recipe import PretrainRecipe
+from tutelage.progress import Logged
 from tutelage.recipe import Recipe
 
 RECIPE = "recipe.yaml"
@@ -76,7 +77,9 @@ class RunFolder:
         self.report = path / "report.html"
         self._stages = path / _INSIDE / "stages.json"
         self._used: list[str] = []
-        self._asked: dict[str, int] = {}
+        self._asked: dict[str, tuple[int, int]] = {}
+        """Of each stage how many were used, and how much had been warned of, when it was asked for."""
+        self._log: Logged | None = None
 
     @classmethod
     def claim(cls, recipe: Asked, *, resume: bool, recipe_name: str = RECIPE) -> RunFolder:
@@ -101,8 +104,6 @@ class RunFolder:
 
     def refuse_others(self, recipe: Asked, *, resume: bool) -> None:
         """Raise `OutputError` when the folder is not this recipe's to write to; changes nothing."""
-        if self.path.exists() and not self.path.is_dir():
-            raise OutputError(f"the output {self.path} is a file", expected="a folder", cure="change `output`")
         self._refuse_places()
         for key, model in recipe.models:
             place = Path(expanduser(model))  # noqa: PTH111 - Path's raises for users that there are not
@@ -123,8 +124,7 @@ class RunFolder:
                 expected="a new or empty folder, or that of an earlier run",
                 cure="change `output`",
             )
-        old = yaml.safe_load(self.recipe_file.read_text(encoding="utf-8")) or {}
-        changed = recipes.differences(old, recipe.model_dump(mode="json"))
+        changed = recipes.differences(self._old_recipe(), recipe.model_dump(mode="json"))
         # A run that ended before its first stage did, in data that cannot be read perhaps, has left nothing to lose.
         if changed and self._records() and not resume:
             listed = "\n".join(f"    {line}" for line in changed[:_SHOWN])
@@ -135,9 +135,24 @@ class RunFolder:
                 cure="change `output`, or give --resume to redo there what the change touches; nothing was changed",
             )
 
+    def _old_recipe(self) -> dict[str, Any]:
+        """The recipe that the folder was made by. Raises `OutputError` when it is none any more."""
+        try:
+            old = yaml_text.read(self.recipe_file.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError):
+            old = ""
+        if not isinstance(old, dict):
+            raise OutputError(
+                f"{self.recipe_file}, by which the folder was made, is no recipe any more",
+                expected="the file as the run wrote it",
+                cure="delete it with the folder that it stands in, or change `output`",
+            )
+        return old
+
     def _refuse_places(self) -> None:
         """Raise `OutputError` when the folder cannot be made, or not be written to."""
-        there = next(place for place in (self.path.absolute(), *self.path.absolute().parents) if place.exists())
+        places = (self.path.absolute(), *self.path.absolute().parents)
+        there = next(place for place in places if exists(place))  # noqa: PTH110 - Path's raises where it may not look
         if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
             why = "may not be written to" if there.is_dir() else "is a file"
             raise OutputError(
@@ -145,6 +160,14 @@ class RunFolder:
                 expected="a place that you may write to",
                 cure="change `output`",
             )
+
+    def listen(self, log: Logged) -> None:
+        """Keep what is warned of with the stage in which it is, to be told again where that is found done."""
+        self._log = log
+
+    @property
+    def _warned(self) -> list[str]:
+        return [] if self._log is None else self._log.warnings
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -169,12 +192,15 @@ class RunFolder:
         `other` names a second input that is as good. What was made of any other input is about to be written over, so
         that it is forgotten: found by its own recipe later, it might be a file of this one.
         """
-        self._asked[stage] = len(self._used)
+        self._asked[stage] = len(self._used), len(self._warned)
         record = self._records().get(stage)
         same = record is not None and record["fingerprint"] in {fingerprint, other}
         if record and same and all(output.exists() for output in outputs):
             kept: dict[str, Any] = record["kept"]
             self.uses(stage)
+            for warning in record.get("warnings", []):
+                if self._log is not None:
+                    self._log.warn(warning)
             return kept
         if outputs and not same:
             self.forget(stage)
@@ -188,9 +214,12 @@ class RunFolder:
         records = self._records()
         seconds = round(max(time.monotonic() - started, self.trained(stage) if kept.get("history") else 0.0), 2)
         # Whatever was used since it was asked for is a part of it: found again, it asks for none of them.
-        parts = _seconds(self._used[self._asked.get(stage, len(self._used)) :], records)
+        used, warned = self._asked.get(stage, (len(self._used), len(self._warned)))
+        parts = _seconds(self._used[used:], records)
         parts.pop(stage, None)
         records[stage] = {"fingerprint": fingerprint, "seconds": seconds, "kept": kept, "parts": parts}
+        if found := self._warned[warned:]:
+            records[stage]["warnings"] = found
         storage.write_json(self._stages, records)
         self.uses(stage)
         shutil.rmtree(self.training / stage, ignore_errors=True)

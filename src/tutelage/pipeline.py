@@ -86,9 +86,8 @@ def run(
     recipe = source if isinstance(source, Recipe) else recipes.load(source)
     refuse.unfit(recipe, TASKS[recipe.task])
     folder = RunFolder.claim(recipe, resume=resume)
-    torch.set_num_threads(recipe.threads or torch.get_num_threads())
     try:
-        with folder.locked():
+        with machine.working_on(recipe.threads), folder.locked():
             log = Logged(progress or Silent(), folder.path / LOG)
             if problem := machine.too_many(recipe.threads):
                 log.warn(problem)
@@ -106,6 +105,7 @@ class _Story:
 
     def __init__(self, recipe: Recipe, folder: RunFolder, progress: Logged) -> None:
         self.recipe, self.folder, self.progress = recipe, folder, progress
+        folder.listen(progress)
         self.reading = reading(recipe.data.max_tokens, recipe.data.long_text)
 
     def tell(self) -> Run:

@@ -16,8 +16,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from tutelage import pretrain_recipe, storage
 from tutelage.artifacts.network import quiet
 from tutelage.data import stream
@@ -68,9 +66,8 @@ def pretrain(
     """
     recipe = source if isinstance(source, PretrainRecipe) else pretrain_recipe.load(source)
     folder = RunFolder.claim(recipe, resume=resume, recipe_name=RECIPE)
-    torch.set_num_threads(recipe.threads or torch.get_num_threads())
     try:
-        with folder.locked():
+        with machine.working_on(recipe.threads), folder.locked():
             log = Logged(progress or Silent(), folder.path / LOG)
             if problem := machine.too_many(recipe.threads):
                 log.warn(problem)
@@ -88,6 +85,7 @@ class _Story:
 
     def __init__(self, recipe: PretrainRecipe, folder: RunFolder, progress: Logged) -> None:
         self.recipe, self.folder, self.progress = recipe, folder, progress
+        folder.listen(progress)
         self.model_folder = folder.path / "model"
         self.results = folder.path / RESULTS
         self.tokenizer_folder = folder.inside / "tokenizer"
@@ -114,7 +112,9 @@ class _Story:
         recipe = self.recipe.model_copy(update={"training": lesson_of(self.recipe.training)})
         dumped = recipe.model_dump(exclude={"output", "threads"})
         given = self.recipe.model.checkpoint
-        return storage.fingerprint_of("pretrain 1", dumped, self._sources, load.identity(given) if given else None)
+        return storage.fingerprint_of(
+            "pretrain 1", dumped, self._sources, load.identity(given, key="model.checkpoint") if given else None
+        )
 
     @cached_property
     def _sources(self) -> list[Any]:

@@ -77,7 +77,9 @@ class Logged:
         self.inner.say(text)
 
     def warn(self, text: str) -> None:
-        """One warning, in both, and in the report."""
+        """One warning, in both, and in the report: once, however often it is given."""
+        if text in self.warnings:
+            return
         self.note("warning", text=text)
         self.warnings.append(text)
         self.inner.warn(text)

@@ -6,16 +6,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from tutelage.recipe_parts import Count, Name, Part, Portion, Positive
+from tutelage.recipe_parts import Count, Name, Part, Portion, Positive, as_list
 
 # The table in augment/ways.py says what each does; a test holds the names together.
 WayName = Literal["swap", "delete", "synonym", "recombine", "mask", "back-translate"]
 # What takes whole texts or halves of them changes no share of the words.
 _WHOLE = ("recombine", "back-translate")
-
-
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
 
 
 def _as_translator(value: Any) -> Any:
@@ -49,7 +45,7 @@ class TranslatorsRecipe(Part):
 class CopiesRecipe(Part):
     """How copies of texts are changed."""
 
-    ways: Annotated[list[WayName], BeforeValidator(_as_list), Field(min_length=1)] = Field(
+    ways: Annotated[list[WayName], BeforeValidator(as_list), Field(min_length=1)] = Field(
         description="how texts are changed: neighbouring words change places, words are left out, words of much the "
         "same meaning by the teacher's embeddings, halves of two texts, words that a masked model puts into gaps, "
         "translation into another language and back"

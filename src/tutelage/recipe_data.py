@@ -125,6 +125,8 @@ class DataRecipe(Part):
     def _names_each_test_once(self) -> DataRecipe:
         titles = [other.title for other in self.also_test or []]
         twice = sorted({title for title in titles if titles.count(title) > 1})
+        if "test" in titles:
+            raise ValueError("a set of `also_test` would be called test, as our own is: give it a `name`")
         if twice:
             raise ValueError(f"two sets of `also_test` are called {' and '.join(twice)}: give each a `name` of its own")
         return self

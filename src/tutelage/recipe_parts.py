@@ -19,11 +19,12 @@ Seed = Annotated[int, Field(ge=0, le=4_000_000_000)]
 TaskName = Literal["text-classification", "text-regression"]
 
 
-def _as_list(value: Any) -> Any:
+def as_list(value: Any) -> Any:
+    """One text for a list of it."""
     return [value] if isinstance(value, str) else value
 
 
-Sources = Annotated[list[Name], BeforeValidator(_as_list), Field(min_length=1)]
+Sources = Annotated[list[Name], BeforeValidator(as_list), Field(min_length=1)]
 
 
 class Part(BaseModel):

@@ -130,17 +130,19 @@ def _in_words(value: Mapping[str, Any]) -> str:
     if "$ref" in value:
         return "mapping, below"
     if value["type"] == "array":
-        return _list_in_words(value["items"])
+        return _list_in_words(value["items"], least=value.get("minItems", 0))
     if value["type"] == "object":
         return f"mapping of {_WORDS['string']} to {_in_words(value['additionalProperties'])}"
     bounds = [f"{words} {value[key]:,.10g}" for key, words in _BOUNDS.items() if key in value]
     return f"{_WORDS[value['type']]} {' and '.join(bounds)}".rstrip()
 
 
-def _list_in_words(items: Mapping[str, Any]) -> str:
+def _list_in_words(items: Mapping[str, Any], *, least: int) -> str:
     if "$ref" in items:
         return "list of mappings, below"
     one = _in_words(items)
+    if least > 1:
+        return f"list of {one}s"
     return f"{one} or list of {'these' if 'enum' in items else f'{one}s'}"
 
 

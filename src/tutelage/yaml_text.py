@@ -43,6 +43,8 @@ def read(text: str) -> Any:
         return yaml.load(text, Loader=_Loader)  # a SafeLoader
     except RecursionError:
         raise yaml.YAMLError("it is nested too deeply") from None
+    except ValueError as error:  # a day that no month has
+        raise yaml.YAMLError(f"it holds what is no date or number: {error}") from error
 
 
 def write(value: Any) -> str:

@@ -90,6 +90,8 @@ def test_too_few_rows_are_refused(tmp_path: Path) -> None:
 
 
 def test_each_set_has_its_own_name(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="a set of `also_test` would be called test, as our own is"):
+        recipe(tmp_path, {"source": "tweets/test.csv"})
     with pytest.raises(RecipeError, match="two sets of `also_test` are called fr"):
         recipe(tmp_path, {"source": "a/fr.csv"}, {"source": "b/fr.jsonl"})
     named = recipe(tmp_path, {"source": "a/fr.csv"}, {"source": "b/fr.jsonl", "name": "Canada"}).data.also_test

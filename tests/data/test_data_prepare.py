@@ -203,6 +203,20 @@ def test_one_class_only_is_refused(tmp_path):
         make(tmp_path, train=write(tmp_path / "a.csv", texts(100, labels="a")))
 
 
+def test_one_class_that_is_left_to_train_on_is_refused(tmp_path):
+    # Three authors of one label each, three splits.
+    rows = [(f"text number {number}", "ab"[number >= 20], "xyz"[number // 20]) for number in range(60)]
+    path = write(tmp_path / "a.csv", rows, header=("text", "label", "author"))
+    with pytest.raises(DataError, match=r"have the label '[ab]'") as error:
+        make(tmp_path, train=path, group="author")
+    assert error.value.cure.startswith("`data.group` keeps each group in one split")
+    # Every text of the other class is kept for test.
+    train = write(tmp_path / "train.csv", texts(60))
+    test = write(tmp_path / "test.csv", [*(row for row in texts(60) if row[1] == "a"), *texts(40, 500)])
+    with pytest.raises(DataError, match="not every text of the others is in validation or test"):
+        make(tmp_path, train=train, test=test)
+
+
 @pytest.mark.parametrize("count", [1, 29])
 def test_too_few_rows_are_refused(tmp_path, count):
     with pytest.raises(DataError, match=r"usable rows|only the class"):

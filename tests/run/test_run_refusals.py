@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import transformers
 
 import tiny_models
 import tiny_recipe
 import tutelage
-from tutelage import assistant
+from tutelage import assistant, pipeline
 from tutelage.check import check
 from tutelage.errors import DataError, ModelError, OutputError, RecipeError
 from tutelage.folder import RunFolder
 from tutelage.recipe import Recipe, StudentRecipe, load
+from tutelage.teacher import load as teacher_load
 
 
 def refused(kind: type[Exception], words: str, given: dict[str, Any]) -> None:
@@ -224,3 +226,27 @@ def test_a_run_that_left_nothing_gives_its_folder_up(reviews: Path, bert: Path, 
     folder.finish("data", "some rows", started=0.0)
     with pytest.raises(OutputError, match="belongs to another recipe"):
         RunFolder.claim(given(text="other"), resume=False)
+    for broken in (b"task: [a", b"- a", b"\xff"):
+        folder.recipe_file.write_bytes(broken)
+        with pytest.raises(OutputError, match="is no recipe any more"):
+            RunFolder.claim(given(), resume=True)
+
+
+def test_a_run_leaves_the_threads_of_the_process_as_they_were(
+    reviews: Path, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(pipeline._Story, "tell", lambda _: seen.append(torch.get_num_threads()))
+    before = torch.get_num_threads()
+    tutelage.run(tiny_recipe.recipe(reviews, bert, tmp_path / "run", threads=before + 1))
+    assert seen == [before + 1]
+    assert torch.get_num_threads() == before
+
+
+def test_a_user_that_there_is_not_is_a_file_that_there_is_not(tmp_path: Path) -> None:
+    given = tiny_recipe.recipe(
+        Path("~nobody-of-this-name/data.csv"), Path("~nobody-of-this-name/model"), tmp_path / "run"
+    )
+    refused(DataError, "~nobody-of-this-name/data.csv", given)
+    with pytest.raises(ModelError, match="~nobody-of-this-name/model does not exist"):
+        teacher_load.locate("~nobody-of-this-name/model")

@@ -13,6 +13,7 @@ from tiny_recipe import recipe
 from tutelage import pipeline
 from tutelage.artifacts.signals import write_shard
 from tutelage.folder import RunFolder
+from tutelage.progress import Logged, Silent
 from tutelage.teacher import signals
 from tutelage.workshop import Workshop
 
@@ -66,6 +67,33 @@ def test_what_a_stage_needed_when_it_was_done_belongs_to_it(place: Path) -> None
     for stage in ("data", "search"):
         assert again.done(stage, "name") is not None
     assert again.times() == whole
+
+
+def test_what_was_warned_of_in_a_stage_is_told_again_where_it_is_found_done(place: Path) -> None:
+    def begun() -> tuple[RunFolder, Logged]:
+        folder, log = RunFolder(place), Logged(Silent(), place / "log")
+        folder.listen(log)
+        return folder, log
+
+    first, log = begun()
+    log.warn("before anything")
+    assert first.done("teacher", "name") is None
+    log.warn("a batch is left out")
+    assert first.done("labels", "name") is None
+    log.warn("unsure")
+    log.warn("a batch is left out")
+    spend(first, "labels", 1, asked=False)
+    spend(first, "teacher", 2, asked=False)
+    spend(first, "student", 3)
+    assert log.warnings == ["before anything", "a batch is left out", "unsure"]
+    again, log = begun()
+    for stage in ("teacher", "student"):
+        assert again.done(stage, "name") is not None
+    # What a stage was made of is not asked for again.
+    assert log.warnings == ["a batch is left out", "unsure"]
+    other, log = begun()
+    assert other.done("teacher", "another") is None
+    assert log.warnings == []
 
 
 def test_records_of_before_there_were_parts_are_read(place: Path) -> None:

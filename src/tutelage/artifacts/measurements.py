@@ -303,7 +303,7 @@ class Measurements(_Part):
             raise OutputError(
                 f"{file} cannot be read: {_reason(error)}",
                 expected="the measurements that `tutelage run` wrote",
-                cure="run the recipe again with `--resume`: it measures anew",
+                cure="delete it, and run the recipe again with `--resume`: it measures anew",
             ) from error
 
     def save(self, path: Path) -> None:

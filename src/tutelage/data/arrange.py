@@ -70,6 +70,7 @@ def arrange(
         if rows < FEWEST_ROWS:
             raise _too_few(name, rows)
     _refuse_empty(parts)
+    _refuse_one_target(task, parts, data)
     return parts
 
 
@@ -138,6 +139,26 @@ def _refuse_empty(parts: Mapping[str, Part]) -> None:
                 expected=f"at least {least} with a text that other data of this run does not hold",
                 cure=f"give another file as `data.{role}`, or look at `data.{role}.labels`",
             )
+
+
+def _refuse_one_target(task: Task, parts: Mapping[str, Part], data: DataRecipe) -> None:
+    """Raise `DataError` where all rows that are left to train on have the same target: nothing is learned of them."""
+    left = [part.targets[part.split == name] for name, part in parts.items() if name.startswith(MORE)]
+    targets = np.concatenate([*left, *(part.targets[part.split == "train"] for part in parts.values())])
+    targets = targets[~np.isnan(targets)]
+    if len(np.unique(targets)) != 1:
+        return  # of none, labels come later
+    labels = task.to_dict().get("labels")
+    called = f"label {labels[int(targets[0])]!r}" if labels else f"value {targets[0]:g}"
+    cure = "see that not every text of the others is in validation or test too"
+    if data.group is not None:
+        cure = (
+            "`data.group` keeps each group in one split, and too few groups have others: leave it out, or give "
+            "`data.validation` and `data.test`"
+        )
+    raise DataError(
+        f"all {len(targets):,} rows that are left to train on have the {called}", expected="two at least", cure=cure
+    )
 
 
 def cure_of(role: str) -> str:

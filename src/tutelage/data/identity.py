@@ -8,6 +8,7 @@ from typing import Any
 from tutelage import storage
 from tutelage.data.given import OWN, given
 from tutelage.data.sources.locate import locate
+from tutelage.errors import DataError
 from tutelage.recipe import Recipe
 
 # Up to so many bytes, half a second's reading, a file is known by its content; else by size and time.
@@ -18,7 +19,7 @@ _LATER = ("more", "sampling_temperature", "also_test")
 def fingerprint_sources(recipe: Recipe) -> str:
     """32 hexadecimal digits that change when the corpus could; nothing is parsed, large files are not read.
 
-    Raises `DataError` when a source does not exist. A hub id counts by its name alone.
+    Raises `DataError` when a source does not exist or may not be read. A hub id counts by its name alone.
     """
     data, named = recipe.data, given(recipe.data)
     classes = [list(recipe.teacher.zero_shot.labels)] if recipe.teacher.zero_shot else []
@@ -39,7 +40,10 @@ def identity_of(source: str) -> Any:
     if place.kind == "hub":
         return source
     if place.path.is_file():
-        return _of_file(place.path)
+        try:
+            return _of_file(place.path)
+        except PermissionError as error:
+            raise DataError(f"{place.path} cannot be read: permission denied", cure="change its mode") from error
     files = sorted(file for file in place.path.rglob("*") if file.is_file())
     # A folder of many files is known by sizes and times: opening each would take longer than preparing it.
     return [(file.relative_to(place.path).as_posix(), *_changed(file)) for file in files]

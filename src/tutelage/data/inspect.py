@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
+from os.path import expanduser
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def inspect(path: str) -> Guess:
 
 def _training_file(path: str) -> Place:
     """The source itself, or the training file inside a plain folder of files."""
-    folder = Path(path).expanduser()
+    folder = Path(expanduser(path))  # noqa: PTH111 - Path's raises for users that there are not
     if folder.is_dir():
         for name in _SPLIT_NAMES["train"]:
             for file in sorted(folder.glob(f"{name}.*")):

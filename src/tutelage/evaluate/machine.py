@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,19 @@ def too_many(threads: int | None) -> str:
     if threads is None or threads <= cores():
         return ""
     return f"`threads` is {threads}, and there are {cores()} cores: more threads than cores only wait for each other"
+
+
+@contextmanager
+def working_on(threads: int | None) -> Iterator[None]:
+    """Let torch work on so many threads, or as many as it would; afterwards on as many as before."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def describe(*, threads: int) -> dict[str, Any]:

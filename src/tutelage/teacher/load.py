@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 from collections.abc import Mapping
+from os.path import expanduser
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def locate(name: str, *, key: str = "teacher.model") -> tuple[str, bool]:
     """
     if name == PACKAGED:
         return _packaged(key), True
-    path = Path(name).expanduser()
+    path = Path(expanduser(name))  # noqa: PTH111 - Path's raises for users that there are not
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise ModelError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from os.path import expanduser
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,12 +51,12 @@ def locate(source: str) -> Place:
 
     Raises `DataError` when there is no such file or its kind is unknown.
     """
-    path = Path(source).expanduser()
+    path = Path(expanduser(source))  # noqa: PTH111 - Path's raises for users that there are not
     if path.exists():
         return _existing(source, path, None)
     head, _, split = source.rpartition(":")
-    if head and Path(head).expanduser().is_dir():
-        return _existing(source, Path(head).expanduser(), split)
+    if head and (folder := Path(expanduser(head))).is_dir():  # noqa: PTH111 - as above
+        return _existing(source, folder, split)
     name = head or source
     if _HUB_ID.fullmatch(name) and not _EXTENSION.search(name):
         return Place(source, "hub", Path(name), split if head else None)
