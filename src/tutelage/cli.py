@@ -117,12 +117,13 @@ def run(
     _told_at_once(recipe)
     from tutelage import pipeline
     from tutelage.console import Terminal
+    from tutelage.report.search import missed
 
     finished = pipeline.run(recipe, resume=resume, progress=Terminal())
     _show(finished)
     search = finished.measurements.search
     if search is not None and not search.reached:
-        typer.echo("The goal was not reached; the report says what was taken instead, and why.", err=True)
+        typer.echo(f"The goal was not reached. {missed(finished.measurements)}", err=True)
         raise typer.Exit(GOAL_MISSED)
 
 

@@ -94,9 +94,7 @@ class Climb:
         if part.fits is None:
             return search
         search = search.model_copy(update={"texts": part.fits.share})
-        likely = [rungs[name] for name in portion.likely(search)]
-        # Where labels alone are learned, texts without them have nothing to tell.
-        if not likely or not (self.settings.hears_teacher or self.settings.r_drop):
+        if not (likely := [rungs[name] for name in portion.likely(search) if self._would_learn(search, rungs[name])]):
             return search
         self._turn_to(part.of(None), again=True)
         stage, fingerprint = f"{STAGE}, all texts", storage.fingerprint_of(self._fingerprint(), search.model_dump())
@@ -120,6 +118,11 @@ class Climb:
         if not next(tried for tried in search.tried if tried.taken).again:
             self._turn_to(part, again=False)
         return search
+
+    def _would_learn(self, search: Search, rung: Rung) -> bool:
+        """Whether more texts without a label would tell a rung more than it knows, or it was not tried."""
+        settings, tried = self._training(rung), any(one.rung == rung.name and one.retention for one in search.tried)
+        return not rung.trains or settings.hears_teacher or settings.r_drop > 0 or not tried
 
     def _turn_to(self, texts: Gathering, *, again: bool) -> None:
         """Let students read other texts."""

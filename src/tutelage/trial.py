@@ -94,8 +94,8 @@ class Surely:
         low = float(np.quantile(finite, self.tail))
         if finite.min() >= 1.0 and not itself:
             # No row was lost, of however few: no resample says less than 1, and that is not to be sure.
-            low -= unseen(self.rows, self.tail) / other.value
-        return low
+            low -= unseen(self.rows, self.tail) / other.value if other.value > 0 else low
+        return max(low, 0.0)
 
 
 class Judge:

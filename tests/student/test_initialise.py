@@ -18,6 +18,7 @@ from tutelage.student import build, initialise, matching
 from tutelage.student.build import Shape
 from tutelage.tasks import TextClassification
 from tutelage.teacher import load
+from tutelage.teacher.strategies.anatomy import study
 
 TASK = TextClassification(("negative", "positive"))
 TEXTS = [row["text"] for row in tiny_models.reviews()][:50]
@@ -62,6 +63,20 @@ def test_fewer_layers_are_taken_from_the_teacher(teacher: Network) -> None:
     taken = [value.numpy().tobytes() for value in teacher.model.state_dict().values()]
     begun = (value.numpy().tobytes() for value in student.model.state_dict().values())
     assert all(any(whole.startswith(start) for whole in taken) for start in begun)
+
+
+@pytest.mark.parametrize("kind", ["t5", "bart"])
+@pytest.mark.parametrize("deep", [2, 6])
+def test_of_uneven_stacks_a_student_of_the_teachers_shape_is_the_teacher(tmp_path: Path, kind: str, deep: int) -> None:
+    write = getattr(tiny_models, f"write_{kind}")
+    teacher = load.load(str(write(tmp_path, layers=4, decoder=deep)), TASK, Reading(48))[0]
+    student = create(teacher, build.shape_of(teacher.model.config))
+    expected = teacher.outputs(teacher.tokenize(TEXTS))
+    assert student.outputs(student.tokenize(TEXTS)) == pytest.approx(expected, abs=1e-6)
+    # Each layer is one, for strategies too.
+    anatomy = study(teacher.model)
+    assert anatomy is not None
+    assert len(anatomy.layers) == 4 + deep
 
 
 @pytest.mark.parametrize("kind", ["t5", "bart"])

@@ -152,10 +152,9 @@ def _refuse_one_target(task: Task, parts: Mapping[str, Part], data: DataRecipe) 
     called = f"label {labels[int(targets[0])]!r}" if labels else f"value {targets[0]:g}"
     cure = "see that not every text of the others is in validation or test too"
     if data.group is not None:
-        cure = (
-            "`data.group` keeps each group in one split, and too few groups have others: leave it out, or give "
-            "`data.validation` and `data.test`"
-        )
+        missing = [f"`data.{name}`" for name in ("validation", "test") if name not in parts]
+        more = f"give {' and '.join(missing)}" if missing else "lower `data.judge_share`"
+        cure = f"`data.group` keeps each group in one split, and too few groups have others: leave it out, or {more}"
     raise DataError(
         f"all {len(targets):,} rows that are left to train on have the {called}", expected="two at least", cure=cure
     )

@@ -126,5 +126,5 @@ def _warnings(
         )
     bad = sum(sum(role["bad"].values()) for role in roles.values())
     if bad:
-        found.append(f"{bad:,} bad rows were left out; a run keeps them in .tutelage/corpus/quarantine.jsonl")
+        found.append(f"{bad:,} bad rows were left out; a run lists them in a quarantine.jsonl under .tutelage")
     return found

@@ -57,16 +57,18 @@ def _instead(search: Search, more: str = "") -> str:
     others = [one for one in judged if one is not taken and (taken is None or one.within >= taken.within)]
     if taken is None:
         return f"This is the best of them{more}."
-    mine = _share(taken)
+    mine, read = _share(taken), ", and has read all texts" if taken.again else ""
     if search.keep is not None and taken.within and mine >= search.keep:
         faster = [one for one in others if (one.rows_per_second or 0.0) > (taken.rows_per_second or 0.0)]
         if any(_share(one) >= search.keep for one in faster):
-            return f"This one probably does, and has read all texts{more}."
+            return f"This one probably does{read}{more}."
         return f"This is the fastest of those that probably do{more}."
-    if all(_share(one) <= mine for one in others):
+    best = max([taken, *others], key=_share)
+    if _share(best) <= mine:
         return f"This is the best of them{more}."
-    why = "has read all texts, and is" if taken.again else "is the largest of those that are"
-    return f"This one {why} not surely worse than the best{more}."
+    if taken.again:
+        return f"This one has read all texts, and is not surely worse than what was found before{more}."
+    return f"This is the largest of those that are not surely worse than the best{more}."
 
 
 def _share(tried: Tried) -> float:

@@ -196,7 +196,7 @@ def same_width(teacher: Any, shape: Shape, *, vocabulary: int, positions: int) -
     mark(config, shape.averages)
     prefix.forget(config)
     for name in ("num_decoder_layers", "decoder_layers"):  # of T5, of BART
-        if hasattr(config, name):
+        if hasattr(config, name) and shape.layers < teacher.num_hidden_layers:
             setattr(config, name, min(shape.layers, getattr(config, name)))
     inner = _feed_forward_name(config)
     if getattr(config, "decoder_ffn_dim", None) == getattr(config, inner):

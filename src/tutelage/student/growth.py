@@ -121,9 +121,9 @@ def _stack(model: Any) -> tuple[nn.Module, str, nn.ModuleList]:
         for name, child in owner.named_children()
         if isinstance(child, nn.ModuleList) and len(child) == count
     ]
-    if len(found) != 1:
+    if len(found) != 1 or model.config.is_encoder_decoder:
         raise ModelError(
-            f"{type(model).__name__} has {len(found)} stacks of {count} layers",
+            f"the layers of {type(model).__name__} are not one stack",
             expected="one, which a student can grow by",
             cure="leave out `student.growth`, or choose an encoder or a decoder as `teacher.model`",
         )

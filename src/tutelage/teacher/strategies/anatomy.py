@@ -72,7 +72,7 @@ def train_only(model: nn.Module, names: Iterable[str]) -> None:
 def _stacks(model: Any) -> list[tuple[str, nn.ModuleList]]:
     """The lists that hold as many modules as the configuration names layers; none inside another."""
     config = model.config
-    counts = {getattr(config, key, None) for key in ("num_hidden_layers", "num_decoder_layers")}
+    counts = {getattr(config, key, None) for key in ("num_hidden_layers", "num_decoder_layers", "decoder_layers")}
     lists = [
         (name, module)
         for name, module in model.named_modules()
