@@ -24,7 +24,6 @@ from tutelage.artifacts.measurements import Search, Tried
 from tutelage.artifacts.signals import Signals
 from tutelage.budget import Estimate, Spent
 from tutelage.errors import TrainingError
-from tutelage.evaluate import machine
 from tutelage.gather import Gathering
 from tutelage.made import GATED, Bench, Made
 from tutelage.recipe import StudentRecipe
@@ -151,7 +150,7 @@ class Climb:
 
     def _fingerprint(self) -> str:
         """Changes with whatever could change the search, the machine included: it goes by measured speed."""
-        recipe, facts = self.workshop.recipe, machine.describe(threads=self.workshop.threads)
+        recipe, facts = self.workshop.recipe, self.workshop.facts
         evaluate = (recipe.evaluate.resamples, recipe.evaluate.speed_rows)
         student = self.settings.model_copy(update={"control": True}).identity()
         parts = [self.workshop.teacher_name, student, recipe.compress.model_dump(), evaluate, recipe.seed, facts]

@@ -70,9 +70,11 @@ class Run:
         return self._network("teacher")
 
     def _network(self, name: str) -> Network:
-        data = self.recipe.data
-        network = Network.load(self.path / name, self.bundle.task, reading(data.max_tokens, data.long_text))
-        return replace(network, normalised=data.normalise)
+        data, limits = self.recipe.data, self.bundle.limits
+        read = reading(data.max_tokens, data.long_text)
+        # Where the teacher's head reads the end of a text, its students read as it does.
+        network = Network.load(self.path / name, self.bundle.task, replace(read, plain=limits.plain))
+        return replace(network, normalised=data.normalise, max_characters=limits.max_characters)
 
 
 def run(

@@ -15,7 +15,6 @@ from tutelage.artifacts.measurements import Search, Tried
 from tutelage.artifacts.network import Network
 from tutelage.beginning import Beginning
 from tutelage.budget import share_in
-from tutelage.evaluate import machine
 from tutelage.recipe import StudentRecipe
 from tutelage.recipe_transfer import SelectRecipe
 from tutelage.student import ladder
@@ -44,7 +43,7 @@ def limit(workshop: Workshop) -> None:
     asked = settings.select is not None or settings.augment is not None
     if asked or not more or not learning or not _trained(workshop):
         return
-    names, facts = [rung.name for rung in learning], machine.describe(threads=workshop.threads)
+    names, facts = [rung.name for rung in learning], workshop.facts
     lesson = settings.training().identity()
     name = storage.fingerprint_of(workshop.teacher_name, lesson, names, settings.search_time, more, facts)
     kept = folder.done(STAGE, name)

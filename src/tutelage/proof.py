@@ -218,7 +218,7 @@ def _baseline(cast: Cast) -> Player:
         "TF-IDF + linear model",
         baseline.describe(),
         baseline.predictions,
-        {"scikit-learn": lambda texts, _: baseline.predictions(texts)},
+        {"scikit-learn": lambda texts, _: cast.corpus.task.decode(baseline.predictions(texts))},
         deployed_in="scikit-learn",
         parameters=baseline.parameters,
         size=baseline.size,

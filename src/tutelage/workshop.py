@@ -22,6 +22,7 @@ from tutelage.bundle.predict import Bundle, load
 from tutelage.bundle.write import write
 from tutelage.compress import graph
 from tutelage.compress.graph import Graph
+from tutelage.evaluate import machine
 from tutelage.folder import RunFolder
 from tutelage.gather import STAGE as TEXTS
 from tutelage.gather import Gathering
@@ -55,16 +56,13 @@ class Workshop:
         *,
         voices: Sequence[Voice] = (),
     ) -> None:
-        """`voices` are what speaks with the teacher: students hear all of them.
-
-        Others may be heard instead: see `hearing`.
-        """
+        """`voices` speak with the teacher: students hear all of them, or somebody else (`hearing`)."""
         self.recipe, self.folder, self.corpus = recipe, folder, corpus
         self.teacher = teacher
         spoken = [voice.name for voice in voices]
         self.teacher_name = storage.fingerprint_of(teacher_name, spoken) if spoken else teacher_name
         self.speaker = Speaker(teacher, self.teacher_name, folder.signals, voices)
-        self.progress, self.threads = progress, threads
+        self.progress, self.threads, self.facts = progress, threads, machine.describe(threads=threads)
         self.gathering = Gathering(recipe, folder, corpus, teacher, self.teacher_name, progress)
         self._splits: list[Split] | None = None
         self._heard: Signals | None = None
@@ -285,9 +283,9 @@ class Workshop:
         """The student as the graph that will be deployed."""
         bench, limit = learned.bench, self.recipe.student.max_mb
         limited = [] if limit is None else [limit]
-        name = storage.fingerprint_of(learned.name, self.recipe.compress.identity(), self.threads, *limited)
+        name = storage.fingerprint_of(learned.name, self.recipe.compress.identity(), self.facts, *limited)
         kept = self.folder.done(bench.compressing, name, bench.export)
-        if kept is None:
+        if kept is None or not (bench.export / kept["file"]).is_file():
             started = time.monotonic()
             made = graph.make(
                 learned.network,
@@ -312,7 +310,7 @@ class Workshop:
         place, stage = at.export.with_name(f"cascade {way}"), f"{at.compressing}{GATED}{way}"
         name = storage.fingerprint_of(made.name, cascade_loss, *([middle.name] if middle else []))
         kept = self.folder.done(stage, name, place)
-        if kept is None:
+        if kept is None or not (kept["found"] is None or (place / kept["found"]["file"]).is_file()):
             started = time.monotonic()
             found = graph.gated(
                 made.graph,

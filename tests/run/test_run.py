@@ -25,6 +25,7 @@ from tutelage.artifacts.measurements import Measurements
 from tutelage.check import check
 from tutelage.compress import graph
 from tutelage.errors import DataError, Interrupted, OutputError, StorageError
+from tutelage.evaluate import machine
 from tutelage.folder import RunFolder
 from tutelage.recipe import load
 
@@ -247,6 +248,37 @@ def test_a_graph_of_another_recipe_is_never_deployed(
             pipeline.run(recipe(reviews, bert, copy, student={"learning_rate": 1e-3}), resume=True)
     pipeline.run(mine, resume=True)
     assert (copy / "bundle" / "model.onnx").read_bytes() == before
+
+
+def test_a_graph_that_is_gone_is_made_again(copy: Path, reviews: Path, bert: Path) -> None:
+    for made in (copy / ".tutelage" / "export").glob("*.onnx"):
+        made.unlink()
+    shutil.rmtree(copy / "bundle")
+    listener = Listener()
+    run = pipeline.run(recipe(reviews, bert, copy), resume=True, progress=listener)
+    assert not [title for title in listener.done if "Distilling" in title]
+    assert len(run.bundle.predict(["a fine film"])) == 1
+
+
+def test_the_student_reads_as_its_bundle_does(copy: Path, reviews: Path, bert: Path) -> None:
+    run = pipeline.run(recipe(reviews, bert, copy, data={"max_characters": 600, "long_text": "window"}), resume=True)
+    texts = [f"{'a fine film, ' * 50}{word}" for word in ("bad " * 50, "good " * 50)]
+    theirs, ours = run.bundle.predict(texts), run.student.predict(texts)
+    assert theirs[0] == theirs[1]
+    for one, other in zip(theirs, ours, strict=True):
+        assert one["scores"] == pytest.approx(other["scores"], abs=0.02)
+    assert ours[0] == ours[1]
+
+
+def test_what_is_decided_by_speed_is_decided_again_on_another_machine(
+    copy: Path, reviews: Path, bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    describe = machine.describe
+    monkeypatch.setattr(machine, "describe", lambda **given: {**describe(**given), "cpu": "another"})
+    listener = Listener()
+    pipeline.run(recipe(reviews, bert, copy), resume=True, progress=listener)
+    assert not [title for title in listener.done if "Distilling" in title]
+    assert "Exporting the student" in listener.done
 
 
 def test_a_fitted_teacher_is_used_as_it_is(finished: pipeline.Run, reviews: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -236,11 +237,21 @@ def test_a_run_leaves_the_threads_of_the_process_as_they_were(
     reviews: Path, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
-    monkeypatch.setattr(pipeline._Story, "tell", lambda _: seen.append(torch.get_num_threads()))
+    monkeypatch.delenv("RAYON_NUM_THREADS", raising=False)
+    bound: list[str] = []
+
+    def tell(_: object) -> None:
+        seen.append(torch.get_num_threads())
+        bound.append(os.environ["RAYON_NUM_THREADS"])
+
+    monkeypatch.setattr(pipeline._Story, "tell", tell)
     before = torch.get_num_threads()
     tutelage.run(tiny_recipe.recipe(reviews, bert, tmp_path / "run", threads=before + 1))
     assert seen == [before + 1]
     assert torch.get_num_threads() == before
+    # So many for tokenizers, too.
+    assert bound == [str(before + 1)]
+    assert "RAYON_NUM_THREADS" not in os.environ
 
 
 def test_a_user_that_there_is_not_is_a_file_that_there_is_not(tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ from tutelage.artifacts.signals import Recording
 from tutelage.encoding import Reading
 from tutelage.progress import Silent
 from tutelage.recipe_training import Arithmetic, TrainingRecipe
-from tutelage.tasks import TextClassification
+from tutelage.tasks import TextClassification, TextRegression
 from tutelage.teacher import load, signals
-from tutelage.training import precision, supervised
+from tutelage.training import head, precision, supervised
 
 ROWS = tiny_models.reviews()[:64]
 TASK = TextClassification(("negative", "positive"))
@@ -111,6 +111,28 @@ def test_a_teacher_is_recorded_nearly_the_same_and_never_mistaken_for_the_other(
     assert found["fp32"][1] != found["bf16"][1]
     assert not np.array_equal(found["fp32"][0], found["bf16"][0])
     np.testing.assert_allclose(found["bf16"][0], found["fp32"][0], rtol=0, atol=0.03)
+
+
+def test_values_in_the_users_unit_are_not_rounded_away(
+    bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Years: bfloat16 has every eighth of them."""
+    monkeypatch.setattr(precision, "has_units", lambda: True)  # without any it is slower, and the same
+    years = TextRegression(2000.0, 10.0)
+    torch.manual_seed(0)
+    network = load.load(str(bert), years, Reading(32))[0]
+    head.rescale(network.model, 1, factor=100.0, shift=2000.0)
+    rows = split([row["text"] for row in ROWS])
+    found = {}
+    for wanted in ("fp32", "bf16"):
+        recorded = signals.record(
+            network, [rows], Recording(1, precision=wanted), folder=tmp_path / wanted, progress=Silent()
+        )
+        found[wanted] = recorded.outputs(recorded.find(rows.keys), rows.keys)
+    assert not np.array_equal(found["fp32"], found["bf16"])
+    np.testing.assert_allclose(found["bf16"], found["fp32"], rtol=0, atol=0.05)
+    # The head is as it was.
+    assert "forward" not in vars(head.last_linear(network.model, 1))
 
 
 @needs_units

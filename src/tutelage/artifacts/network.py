@@ -52,6 +52,8 @@ class Network:
     codes: Codes | None = None
     normalised: bool = True
     """Whether `predict` is to normalise texts: `data.normalise` of the recipe."""
+    max_characters: int | None = None
+    """Of a longer text `predict` reads the beginning."""
 
     def __post_init__(self) -> None:
         # The head of an encoder-decoder reads the end of a text, of which there must be one in each.
@@ -154,7 +156,7 @@ class Network:
     def predict(self, texts: Sequence[str]) -> list[dict[str, Any]]:
         """One record a text, normalised first where its recipe says so: what a bundle of this network answers."""
         clean = normalise if self.normalised else readable
-        return self.task.decode(self.predictions([clean(text) for text in texts]))
+        return self.task.decode(self.predictions([clean(text)[: self.max_characters] for text in texts]))
 
     def forward(self, batch: Batch, *, layers: Sequence[int] = ()) -> tuple[torch.Tensor, torch.Tensor]:
         """Outputs (B, K) of model and wide part together, and pooled hidden states (B, layers, width)."""

@@ -64,6 +64,8 @@ class Recording:
         values = asdict(self)
         if self.precision == "fp32":
             values.pop("precision")
+        else:
+            values["head"] = "fp32"  # it was not always
         without = () if self.channels else ("channels", "token_width")
         return {name: value for name, value in values.items() if name not in without}
 

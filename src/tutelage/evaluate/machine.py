@@ -15,6 +15,7 @@ _INSTRUCTIONS = (
     ("amx_int8", "avx512_vnni", "avx_vnni", "avx512f", "avx2"),
     ("amx_bf16", "avx512_bf16"),
 )
+_TOKENIZING = "RAYON_NUM_THREADS"
 _LIBRARIES = ("torch", "transformers", "onnxruntime", "tokenizers", "numpy", "scikit-learn")
 
 
@@ -32,15 +33,22 @@ def too_many(threads: int | None) -> str:
 
 @contextmanager
 def working_on(threads: int | None) -> Iterator[None]:
-    """Let torch work on so many threads, or as many as it would; afterwards on as many as before."""
+    """Let torch work on so many threads, or as many as it would; afterwards on as many as before.
+
+    Tokenizers too, in a process that has not used any yet, unless `RAYON_NUM_THREADS` says otherwise already.
+    """
     import torch
 
-    before = torch.get_num_threads()
+    before, bound = torch.get_num_threads(), threads is not None and _TOKENIZING not in os.environ
     torch.set_num_threads(threads or before)
+    if bound:
+        os.environ[_TOKENIZING] = str(threads)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        if bound:
+            os.environ.pop(_TOKENIZING, None)
 
 
 def describe(*, threads: int) -> dict[str, Any]:

@@ -189,9 +189,13 @@ class TextClassification(Task):
         """Mean over the classes that occur among targets or predictions, as scikit-learn's macro average."""
 
         def compute(predictions: Array, targets: Array) -> float:
-            counts = confusion(predictions, targets)
-            occurs = (counts.sum(0) + counts.sum(1)) > 0
-            return float(precision_recall_f1(counts)[which][occurs].mean())
+            # Without the matrix of all pairs: of thousands of classes there are millions.
+            said, wanted, size = predictions.argmax(1), np.asarray(targets, dtype=np.int64), predictions.shape[1]
+            hits, predicted, actual = (
+                np.bincount(some, minlength=size) for some in (said[said == wanted], said, wanted)
+            )
+            occurs = (predicted + actual) > 0
+            return float(precision_recall_f1(hits, predicted, actual)[which][occurs].mean())
 
         return compute
 
@@ -200,7 +204,7 @@ class TextClassification(Task):
 
     def panels(self, predictions: Array, targets: Array) -> list[Panel]:
         counts = confusion(predictions, targets)
-        precision, recall, f1 = precision_recall_f1(counts)
+        precision, recall, f1 = precision_recall_f1(np.diag(counts), counts.sum(0), counts.sum(1))
         labels = list(self.labels)
         per_class = {
             "labels": labels,
@@ -294,14 +298,16 @@ def confusion(predictions: Array, targets: Array) -> NDArray[np.int64]:
     return np.bincount(flat, minlength=size * size).reshape(size, size)
 
 
-def precision_recall_f1(counts: NDArray[np.int64]) -> tuple[Array, Array, Array]:
-    """Per class (K,), 0 where undefined, as scikit-learn's `zero_division=0`."""
-    hits = np.diag(counts).astype(np.float64)
-    predicted, actual = counts.sum(0), counts.sum(1)
-    precision = np.divide(hits, predicted, out=np.zeros_like(hits), where=predicted > 0)
-    recall = np.divide(hits, actual, out=np.zeros_like(hits), where=actual > 0)
+def precision_recall_f1(
+    hits: NDArray[np.int64], predicted: NDArray[np.int64], actual: NDArray[np.int64]
+) -> tuple[Array, Array, Array]:
+    """Per class (K,), from how often it was rightly said, said, and wanted (K,); 0 where undefined, as scikit-learn's
+    `zero_division=0`."""
+    none = np.zeros(len(hits))
+    precision = np.divide(hits, predicted, out=none.copy(), where=predicted > 0)
+    recall = np.divide(hits, actual, out=none.copy(), where=actual > 0)
     total = precision + recall
-    f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(hits), where=total > 0)
+    f1 = np.divide(2 * precision * recall, total, out=none.copy(), where=total > 0)
     return precision, recall, f1
 
 

@@ -8,13 +8,16 @@ taken. `auto` takes it for models that are wide enough to gain.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import nn
 
+from tutelage.errors import ModelError
 from tutelage.recipe_training import Arithmetic
+from tutelage.training import head
 
 # Of hidden states. A student of 128 loses on both processors that were tried, for its weights are cast in every step;
 # models of 384 gain (docs/decisions/0023).
@@ -23,16 +26,43 @@ WIDE = 256
 _OVERFLOWS = ("deberta",)
 
 
-def precision(wanted: Arithmetic, model: nn.Module) -> AbstractContextManager[Any]:
-    """Within the context a model is computed as wanted."""
+@contextmanager
+def precision(wanted: Arithmetic, model: nn.Module) -> Iterator[None]:
+    """Within the context a model is computed as wanted, its head always in fp32."""
     # Not torch's own switch for products of fp32 numbers (`backends.mkldnn.matmul`): it also reaches the small ones
     # inside attention, which became six times slower (torch 2.13, sequences of 30 tokens).
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=is_half(wanted, model))
+    half = is_half(wanted, model)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half), _exact_head(model) if half else nullcontext():
+        yield
 
 
 def exact() -> AbstractContextManager[Any]:
     """Within the context everything is computed in fp32, whatever it stands in."""
     return torch.autocast("cpu", enabled=False)
+
+
+@contextmanager
+def _exact_head(model: nn.Module) -> Iterator[None]:
+    """Compute the last linear layer in fp32: 8 bits would leave of a quantity such as a year every eighth value."""
+    part = _configured(model)
+    try:
+        linear = head.last_linear(part, getattr(part.config, "num_labels", 0))
+    except ModelError:  # it pre-trains, and has another head
+        yield
+        return
+    plain, before = linear.forward, vars(linear).get("forward")
+
+    def forward(states: torch.Tensor) -> torch.Tensor:
+        with exact():
+            return plain(states.float())
+
+    vars(linear)["forward"] = forward
+    try:
+        yield
+    finally:
+        del vars(linear)["forward"]
+        if before is not None:
+            vars(linear)["forward"] = before
 
 
 def is_half(wanted: Arithmetic, model: nn.Module) -> bool:
@@ -45,12 +75,17 @@ def is_half(wanted: Arithmetic, model: nn.Module) -> bool:
 
 def _kind(model: nn.Module) -> tuple[str, int]:
     """What a model, or the one inside, is called, and the width of its hidden states; 0 where none says."""
+    config = getattr(_configured(model), "config", None)
+    return str(getattr(config, "model_type", "")), int(getattr(config, "hidden_size", 0))
+
+
+def _configured(model: nn.Module) -> Any:
+    """The model, or the one inside, that says how wide its hidden states are; the whole where none does."""
     # A student that learns stands in a module of ours, beside what it needs for learning.
     for part in model.modules():
-        config = getattr(part, "config", None)
-        if isinstance(getattr(config, "hidden_size", None), int):
-            return str(getattr(config, "model_type", "")), int(config.hidden_size)  # type: ignore[union-attr]
-    return "", 0
+        if isinstance(getattr(getattr(part, "config", None), "hidden_size", None), int):
+            return part
+    return model
 
 
 def has_units() -> bool:
