@@ -92,9 +92,20 @@ def test_more_rows_and_less_confidence_make_it_narrower() -> None:
 def test_a_model_against_itself_is_exactly_equal() -> None:
     predictions, targets = answers(300, 0.8, 0)
     drawn = bootstrap()
-    one, same = (drawn.scores(ACCURACY, predictions, targets)["accuracy"] for _ in range(2))
-    assert drawn.difference(one, same) == Interval(0.0, 0.0, 0.0)
-    assert drawn.ratio(one, same) == Interval(1.0, 1.0, 1.0)
+    one = drawn.scores(ACCURACY, predictions, targets)["accuracy"]
+    assert drawn.difference(one, one) == Interval(0.0, 0.0, 0.0)
+    assert drawn.ratio(one, one) == Interval(1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("rows", [40, 400])
+def test_another_model_that_errs_on_the_same_few_rows_is_not_sure_to_keep_everything(rows: int) -> None:
+    predictions, targets = answers(rows, 0.8, 0)
+    drawn = bootstrap(rows)
+    one, other = (drawn.scores(ACCURACY, predictions, targets)["accuracy"] for _ in range(2))
+    found = drawn.ratio(one, other)
+    assert (found.value, found.high) == (1.0, 1.0)
+    # N of N, of the share that there is to lose.
+    assert found.low == pytest.approx(1 - (1 - 0.025 ** (1 / rows)) / other.value)
 
 
 def test_every_model_is_resampled_on_the_same_rows() -> None:

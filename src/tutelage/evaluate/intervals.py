@@ -7,7 +7,7 @@ speaks of both.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,8 +97,15 @@ class Bootstrap:
         return Interval(value, float(low), float(high))
 
     def ratio(self, one: Resampled, other: Resampled) -> Interval:
-        """How much of `other` is kept by `one`."""
-        return self.interval(ratio(one, other))
+        """How much of `other` is kept by `one`.
+
+        Where no resample has less, few rows have shown no loss, and that is not to be sure of none: see `interval`.
+        """
+        kept = ratio(one, other)
+        found, finite = self.interval(kept), kept.samples[np.isfinite(kept.samples)]
+        if one is other or not one.share or not len(finite) or finite.min() < 1.0:
+            return found
+        return replace(found, low=max(found.low - unseen(self._count, self._tails[0]) / other.value, 0.0))
 
     def difference(self, one: Resampled, other: Resampled) -> Interval:
         """How much `one` is above `other`."""
