@@ -26,7 +26,7 @@ RECIPE = "recipe.yaml"
 LOG = "log.jsonl"
 _INSIDE = ".tutelage"
 Asked = Recipe | PretrainRecipe
-_SHOWN = 8
+_SHOWN, _LISTED = 8, 3
 LABELS = "labels"
 """The stage in which texts without labels get them."""
 CHOOSING = "strategy of the "
@@ -190,12 +190,14 @@ class RunFolder:
         """What was kept of a stage, if it was finished on the same input and its outputs are still there.
 
         `other` names a second input that is as good. What was made of any other input is about to be written over, so
-        that it is forgotten: found by its own recipe later, it might be a file of this one.
+        that it is forgotten: found by its own recipe later, it might be a file of this one. Raises `OutputError` where
+        a model is not as it was left.
         """
         self._asked[stage] = len(self._used), len(self._warned)
         record = self._records().get(stage)
         same = record is not None and record["fingerprint"] in {fingerprint, other}
         if record and same and all(output.exists() for output in outputs):
+            self._refuse_altered(outputs)
             kept: dict[str, Any] = record["kept"]
             self.uses(stage)
             for warning in record.get("warnings", []):
@@ -205,6 +207,16 @@ class RunFolder:
         if outputs and not same:
             self.forget(stage)
         return None
+
+    def _refuse_altered(self, outputs: Iterable[Path]) -> None:
+        for output in outputs:
+            sealed = (output / storage.MANIFEST).is_file()
+            if sealed and (broken := storage.broken_files(output)):
+                raise OutputError(
+                    f"{output} is not as the run left it: {', '.join(broken[:_LISTED])}",
+                    expected="the files that the run wrote, from which other things were made",
+                    cure=f"delete {output}, and run the recipe again: it is made anew",
+                )
 
     def finish(self, stage: str, fingerprint: str, *, started: float, **kept: Any) -> dict[str, Any]:
         """Note that a stage is finished; `started` is of `time.monotonic()`.

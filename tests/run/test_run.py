@@ -250,6 +250,21 @@ def test_a_graph_of_another_recipe_is_never_deployed(
     assert (copy / "bundle" / "model.onnx").read_bytes() == before
 
 
+def test_a_teacher_that_was_changed_behind_the_run_is_no_longer_its_teacher(
+    copy: Path, reviews: Path, bert: Path
+) -> None:
+    weights = copy / "teacher" / "model.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    given = recipe(reviews, bert, copy, student={"learning_rate": 1e-3, "control": False})
+    with pytest.raises(OutputError, match=r"teacher is not as the run left it: model.safetensors .*\n.*\n.*delete"):
+        pipeline.run(given, resume=True)
+    shutil.rmtree(copy / "teacher")
+    listener = Listener()
+    pipeline.run(given, resume=True, progress=listener)
+    assert "Fine-tuning the teacher" in listener.done
+
+
 def test_a_graph_that_is_gone_is_made_again(copy: Path, reviews: Path, bert: Path) -> None:
     for made in (copy / ".tutelage" / "export").glob("*.onnx"):
         made.unlink()
