@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tutelage import storage
+from tutelage import rewording, storage
 from tutelage.artifacts.corpus import Corpus
 from tutelage.artifacts.measurements import LearningCurve, Measurements, Search, Seeds
 from tutelage.artifacts.network import Network
@@ -79,7 +80,10 @@ def prove(cast: Cast, facts: dict[str, Any], progress: Logged) -> Measurements:
         examined = measure.examine(everyone, test.texts(), speed_rows=settings.speed_rows, progress=progress)
         candidates = {name: examined.candidates[name] for name in players}
         _warn_of_words(cast, progress)
-        others = elsewhere.examine(cast.corpus, players, settings, seed=cast.recipe.seed, progress=progress)
+        learned = _learned(cast) if cast.corpus.others else np.empty(0, dtype="V16")
+        others = elsewhere.examine(
+            cast.corpus, players, settings, learned=learned, seed=cast.recipe.seed, progress=progress
+        )
     finally:
         shutil.rmtree(drafts, ignore_errors=True)
     bootstrap = Bootstrap(
@@ -114,6 +118,12 @@ def prove(cast: Cast, facts: dict[str, Any], progress: Logged) -> Measurements:
         seeds=told,
         sizes=found,
     )
+
+
+def _learned(cast: Cast) -> NDArray[np.void]:
+    """Keys of all texts that anybody may have learned from (N,)."""
+    texts = [*(split.keys for split in cast.workshop.splits), rewording.keys(cast.recipe, cast.folder)]
+    return np.concatenate(texts)
 
 
 def _seeds(cast: Cast, candidates: Mapping[str, Candidate], bootstrap: Bootstrap) -> Seeds | None:

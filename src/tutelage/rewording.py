@@ -11,6 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tutelage import storage
 from tutelage.artifacts.corpus import Corpus, Split
 from tutelage.artifacts.network import Network
@@ -38,6 +41,12 @@ def identity(settings: CopiesRecipe, *, key: str) -> list[Any]:
     models: list[Any] = [load.identity(model, key=named) for named, model in _models(settings, key)]
     # Where none is named, what was kept before there were translators keeps its name.
     return [settings.identity(), *(models or [None])]
+
+
+def keys(recipe: Recipe, folder: RunFolder) -> NDArray[np.void]:
+    """Those of all copies that teachers of a run may have learned from (N,)."""
+    files = sorted(folder.copies.glob(f"*/{_FILE}")) if recipe.teacher.augment else []
+    return np.concatenate([np.empty(0, dtype="V16"), *(Split.load("copies", file).keys for file in files)])
 
 
 def refuse_unfit(recipe: Recipe) -> None:

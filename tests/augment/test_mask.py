@@ -10,7 +10,7 @@ import torch
 import tiny_models
 from tutelage.augment import vocabulary, words
 from tutelage.augment.given import Given, luck
-from tutelage.augment.mask import Masked
+from tutelage.augment.mask import Masked, _gaps
 from tutelage.augment.ways import WAYS
 from tutelage.errors import ModelError
 
@@ -73,6 +73,18 @@ def test_what_lies_beyond_the_models_length_stays(folder: Path) -> None:
     copy = filled(folder, [text], 1.0, length=8)[0].split()
     assert copy[6:] == text.split()[6:]
     assert "good" not in copy[:6]
+
+
+@pytest.mark.parametrize("kind", ["byte_bpe", "unigram"])
+def test_words_are_found_whatever_counts_the_space_before_them(kind: str) -> None:
+    tokenizer = getattr(tiny_models, kind)()
+    text = "A film and a film, and the film 映"
+    read = tokenizer([text], return_offsets_mapping=True)
+    gaps = _gaps(text, read["offset_mapping"][0], luck(text, "mask"), 1.0)
+    found = [text[slice(*place)] for place, _ in gaps]
+    assert found.count("film") == 3
+    # Of a character that takes several tokens no part is masked.
+    assert "映" not in found or kind == "unigram"
 
 
 def test_a_model_that_fills_no_gaps_is_refused(bert: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from tutelage.recipe import EvaluateRecipe
 from tutelage.tasks import TextClassification
 
 TARGETS = np.tile([0.0, 1.0], 50)
+NOTHING = np.empty(0, dtype="V16")
 
 
 def split(name: str) -> Split:
@@ -41,7 +42,9 @@ def test_every_player_is_scored_on_every_set() -> None:
     others = {name: split(name) for name in names}
     corpus = Corpus(Path(), TextClassification(("a", "b")), {}, "", {}, others)
     players = {"teacher": player(10), "student": player(28), "baseline": player(50)}
-    found = elsewhere.examine(corpus, players, EvaluateRecipe(resamples=200), seed=0, progress=Silent())
+    found = elsewhere.examine(
+        corpus, players, EvaluateRecipe(resamples=200), learned=NOTHING, seed=0, progress=Silent()
+    )
     assert [(other.name, other.rows) for other in found] == [(name, 100) for name in names]
     for other in found:
         values = {role: scores["accuracy"].value for role, scores in other.scores.items()}
@@ -57,4 +60,15 @@ def test_every_player_is_scored_on_every_set() -> None:
 
 def test_without_other_data_nobody_is_asked() -> None:
     corpus = Corpus(Path(), TextClassification(("a", "b")), {}, "", {})
-    assert elsewhere.examine(corpus, {"teacher": object()}, EvaluateRecipe(), seed=0, progress=Silent()) == []  # type: ignore[dict-item]
+    more: Any = {"learned": NOTHING, "seed": 0, "progress": Silent()}
+    assert elsewhere.examine(corpus, {"teacher": object()}, EvaluateRecipe(), **more) == []  # type: ignore[dict-item]
+
+
+def test_rows_that_a_changed_copy_reads_as_are_left_out() -> None:
+    other = split("French")
+    corpus = Corpus(Path(), TextClassification(("a", "b")), {}, "", {}, {"French": other})
+    players = {"teacher": player(10), "student": player(10)}
+    more: Any = {"learned": other.keys[5:25], "seed": 0, "progress": Silent()}
+    (found,) = elsewhere.examine(corpus, players, EvaluateRecipe(resamples=200), **more)
+    assert found.rows == 80
+    assert found.scores["teacher"]["accuracy"].value == pytest.approx(70 / 80)

@@ -79,6 +79,15 @@ def test_pairs_are_half_of_one_class_and_every_class_and_text_has_its_turn() -> 
     assert set(others.tolist()) == {0, 1, 2}
 
 
+def test_over_the_epochs_every_class_of_many_is_compared_with_itself() -> None:
+    labels = np.repeat(np.arange(50), 2)
+    alone = set()
+    for epoch in range(3):
+        found = few_shot.pairs(labels, count=40, seed=0, epoch=epoch)
+        alone |= set(labels[found[::2, 0]].tolist())
+    assert alone == set(range(50))
+
+
 def test_pairs_depend_on_seed_and_epoch_and_on_nothing_else() -> None:
     labels = np.array([0, 1] * 8)
     first = few_shot.pairs(labels, count=40, seed=0, epoch=0)

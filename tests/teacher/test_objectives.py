@@ -149,6 +149,11 @@ def test_what_was_cut_out_fits_back_in() -> None:
         assert np.mean([len(part) - 1 for part in gone]) == pytest.approx(3, abs=0.3)
 
 
+@pytest.mark.parametrize(("length", "share"), [(16, 0.05), (16, 0.09), (128, 0.01), (8, 0.15)])
+def test_hardly_anything_that_is_cut_out_makes_no_row_too_long(length: int, share: float) -> None:
+    assert len(made("span", 0, length=length, hidden_share=share)[2]) == length
+
+
 def test_a_tokenizer_without_sentinels_is_refused() -> None:
     with pytest.raises(ModelError, match="at least 3 for sequences of 64"):
         objective("span", special=Special(None, END, None, (), frozenset()))

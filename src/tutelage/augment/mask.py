@@ -6,6 +6,7 @@ own word at none of them; one of the words that it thinks most likely is drawn, 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -117,7 +118,10 @@ def _filled(some: Sequence[tuple[str, Luck, list[int], list[Gap]]], masked: Mask
 
 def _gaps(text: str, offsets: Sequence[Sequence[int]], luck: Luck, rate: float) -> list[Gap]:
     """Which words become gaps, in order, and the token of each."""
-    token = {tuple(span): number for number, span in enumerate(offsets)}
+    # Some tokenizers count the space before a word as its own, and give every byte of a character the whole of it.
+    bare = [(end - len(text[begin:end].lstrip()), end) for begin, end in offsets]
+    often = Counter(bare)
+    token = {span: number for number, span in enumerate(bare) if often[span] == 1}
     places = words.spans(text)
     whole = [place for place in places if place in token and words.is_letters(text[slice(*place)])]
     count = min(words.changes(rate, len(places)), len(whole))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tutelage.artifacts.corpus import Corpus, Split
 from tutelage.artifacts.measurements import Interval, OtherMeasurements
 from tutelage.evaluate.intervals import Bootstrap
@@ -14,14 +17,24 @@ from tutelage.tasks import Task
 
 
 def examine(
-    corpus: Corpus, players: Mapping[str, Player], settings: EvaluateRecipe, *, seed: int, progress: Progress
+    corpus: Corpus,
+    players: Mapping[str, Player],
+    settings: EvaluateRecipe,
+    *,
+    learned: NDArray[np.void],
+    seed: int,
+    progress: Progress,
 ) -> list[OtherMeasurements]:
-    """Every player's scores on each of the other sets, and how much of the teacher's the student keeps there."""
+    """Every player's scores on each of the other sets, and how much of the teacher's the student keeps there.
+
+    Rows whose keys are among those `learned` (N,) are left out: a changed copy may read as one of them does.
+    """
     if not corpus.others:
         return []
     found = []
     with progress.bar("Answering the rows of other data", len(corpus.others)) as bar:
-        for split in corpus.others.values():
+        for whole in corpus.others.values():
+            split = whole.take(np.flatnonzero(~np.isin(whole.keys, learned)))
             bootstrap = Bootstrap(len(split), resamples=settings.resamples, confidence=settings.confidence, seed=seed)
             found.append(_one(corpus.task, split, players, bootstrap))
             bar.advance()

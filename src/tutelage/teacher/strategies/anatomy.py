@@ -41,13 +41,25 @@ def study(model: Any) -> Anatomy | None:
         return None
     inside = {name for layer in layers for name in layer}
     last = names.index(layers[-1][-1])
-    tables = {name for name, module in model.named_modules() if isinstance(module, nn.Embedding)}
-    above = tuple(name for name in names[last + 1 :] if name not in inside and name.rpartition(".")[0] not in tables)
+    before = _read_before(model)
+    above = tuple(name for name in names[last + 1 :] if name not in inside and not name.startswith(before))
     taken = inside.union(above)
     below = tuple(name for name in names if name not in taken)
     if averages(model.config):
         return Anatomy(below, layers[:-1], above, layers[-1])
     return Anatomy(below, layers, above)
+
+
+def _read_before(model: nn.Module) -> tuple[str, ...]:
+    """How names begin of what layers read, wherever it stands: embeddings, BART's norm of them, and DeBERTa's norm of
+    relative positions and its convolution."""
+    found = []
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Embedding) or name.endswith(".layernorm_embedding"):
+            found.append(f"{name}.")
+        if hasattr(module, "rel_embeddings"):
+            found += [f"{name}.LayerNorm.", f"{name}.conv."]
+    return tuple(found)
 
 
 def missing_layers(model: Any) -> str:

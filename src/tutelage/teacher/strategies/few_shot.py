@@ -36,14 +36,14 @@ _TOKENS_AT_ONCE = 512
 def pairs(labels: NDArray[np.int64], *, count: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """Row numbers (count, 2), a function of labels, seed and epoch alone: in turns of one class and of two.
 
-    The first of each pair comes from every class equally often and, within it, from every text.
+    The first of each pair comes from every class equally often over the epochs and, within it, from every text.
     """
     random = np.random.default_rng([seed, epoch])
     members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     order = [np.empty(0, dtype=np.int64) for _ in members]
     found = np.empty((count, 2), dtype=np.int64)
     for number in range(count):
-        mine = number // 2 % len(members)
+        mine = (epoch * (count // 2) + number // 2) % len(members)
         if not len(order[mine]):
             order[mine] = random.permutation(members[mine])
         first, order[mine] = order[mine][0], order[mine][1:]

@@ -21,7 +21,7 @@ def _prepare(model: Any, plan: Plan) -> Prepared:
 STRATEGY = Strategy(
     name="ia3",
     title="(IA)³",
-    trains="one scale for each key, value and feed-forward input, and the head",
+    trains="one scale for each key, value and input of a dense layer behind them, and the head",
     reason="It trains the fewest weights of all that reach every layer: for a few dozen labels.",
     source="arXiv 2205.05638",
     merges="multiplied into the matrices",

@@ -27,7 +27,7 @@ class Span(Objective):
     @property
     def content(self) -> int:
         """The longest text of which the input is `length` tokens."""
-        content = self.length
+        content = self.length - 1  # with one token in one span, its mark and the end
         while content + 1 - self._cut(content + 1)[0] + self._cut(content + 1)[1] + 1 <= self.length:
             content += 1
         return content
