@@ -54,7 +54,8 @@ def main() -> None:
             held = ((found[..., 0] <= 0) & (found[..., 1] >= 0)).mean(axis=0)
             lines.append(f"| {count} | {spread:g} | " + " | ".join(f"{100 * share:.1f} %" for share in held) + " |")
     if asked.record:
-        ledger.record("Intervals over seeds", f"python benchmarks/over_seeds.py --trials {asked.trials} --record", lines)
+        command = f"python benchmarks/over_seeds.py --trials {asked.trials} --record"
+        ledger.record("Intervals over seeds", command, lines)
     else:
         print("\n".join(lines))
 
