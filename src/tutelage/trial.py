@@ -183,7 +183,8 @@ class Judge:
         # Without a share to keep there is no first good one: all are tried and the best is taken.
         keeps = settings.keep is not None and low >= settings.keep
         if settings.keep is not None and not keeps:
-            problems.append(f"it surely keeps {percent(low)}, not {percent(settings.keep)}")
+            told, wanted = percent(low), percent(settings.keep)
+            problems.append(f"it surely keeps {told if told != wanted else 'a little less'}, not {wanted}")
         return within, keeps, "; ".join(problems) or "good enough"
 
     def _resampled(self, predictions: Array) -> Resampled:

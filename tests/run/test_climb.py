@@ -105,6 +105,13 @@ def test_a_student_that_errs_on_the_same_few_rows_is_not_sure_to_keep_everything
     assert Surely(0.8, 4, 20).low(both, both, itself=True) == 1.0
 
 
+def test_what_is_missing_by_less_than_is_shown_is_told_as_such() -> None:
+    judge = Judge.__new__(Judge)
+    judge.settings = StudentRecipe(keep=0.97)
+    told = [judge._verdict(low, 1.0, 1)[2] for low in (0.96, 0.96999, 0.97)]
+    assert told == ["it surely keeps 96.0 %, not 97.0 %", "it surely keeps a little less, not 97.0 %", "good enough"]
+
+
 def test_of_students_that_keep_no_more_than_was_asked_for_hardly_any_search_is_sure() -> None:
     """Four students that keep exactly 90 %, on the same 400 rows: at 80 %, one in five searches may be sure of one."""
     metric = TextClassification(labels=("no", "yes")).headline
