@@ -43,7 +43,7 @@ def score(task: Task, trained: Sequence[Trained], teacher: Array, targets: Array
                 describes=one.describes,
                 student=_told(bootstrap, student),
                 control=None if control is None else _told(bootstrap, control),
-                retention=_told(bootstrap, kept[-1]),
+                retention=Interval(**bootstrap.ratio(student, reference).as_dict()),
                 against_control=None if control is None else _told(bootstrap, gained[-1]),
             )
         )
