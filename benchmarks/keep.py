@@ -101,12 +101,26 @@ def bars(lines: list[str]) -> list[str]:
         "search <= 1.5": search <= 1.5,
     }
     every = np.logical_and.reduce(list(reached.values()))
-    error = f" ± {kept.std(ddof=1) / len(kept) ** 0.5:.1f}" if len(kept) > 1 else ""
     each = "; ".join(f"{name}: {met.sum()}" for name, met in reached.items())
-    return [
+    promised = np.array([float(row[4]) for row in cells])
+    low, high = np.array([[float(end) for end in row[5].partition("[")[2].strip("]").split(",")] for row in cells]).T
+    found = [
         f"Of {len(lines)} searches reached: {each}; all of it: {every.sum()}.",
-        f"Means: {kept.mean():.1f}{error} % kept, {fast.mean():.1f} x in PyTorch, {onnx.mean():.1f} x in ONNX Runtime.",
+        f"Promises held: {(kept >= promised).sum()}; 97 % lies in the interval of {sum((low <= 97) & (high >= 97))}.",
+        _means("Means", kept, fast, onnx),
     ]
+    for place in (0, 1):
+        names = np.array([row[place] for row in cells])
+        for name in dict.fromkeys(names.tolist()):
+            some = names == name
+            found.append(_means(f"{'seed ' if place else ''}{name}", kept[some], fast[some], onnx[some]))
+    return found
+
+
+def _means(title: str, kept: np.ndarray, fast: np.ndarray, onnx: np.ndarray) -> str:
+    error = f" ± {kept.std(ddof=1) / len(kept) ** 0.5:.1f}" if len(kept) > 1 else ""
+    speed = f"{fast.mean():.1f} x in PyTorch, {onnx.mean():.1f} x in ONNX Runtime"
+    return f"{title}: {kept.mean():.1f}{error} % kept, {speed}."
 
 
 def ladder(domain: str, seed: int, search: Search) -> str:

@@ -183,7 +183,7 @@ class _Story:
 
     def _prove(self, cast: proof.Cast) -> Measurements:
         """Measure every model on the same test rows, on this machine, in one go."""
-        facts = machine.describe(threads=cast.threads)
+        facts = cast.workshop.facts
         control = cast.control is not None
         # What disturbed the timing of a search is told, and no reason to measure again.
         search = cast.search and cast.search.model_dump(exclude={"tried": {"__all__": {"other_programs"}}})
